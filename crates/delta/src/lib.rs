@@ -1,1 +1,16 @@
-//! TODO
+//! Binary deltas between byte streams: matching, encoding, applying.
+//!
+//! This crate knows bytes and tars; it knows nothing of images, files or terminals.
+//!
+//! - [`read_at`]: bytes that are read at random, and where they come from.
+//! - [`cover`]: the one language that matchers speak: *target range ← origin, offset*.
+//! - [`librsync`]: the librsync delta and signature formats, read and written.
+//! - [`block_match`]: the rsync-style matcher: a rolling sum finds, extension to the byte fits.
+
+pub mod block_match;
+pub mod cover;
+pub mod librsync;
+pub mod read_at;
+
+pub use cover::{Cover, OriginId};
+pub use read_at::{ReadAt, ReadError};

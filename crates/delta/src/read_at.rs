@@ -1,0 +1,189 @@
+//! Bytes that are read at random offsets: what deltas call a basis.
+
+use std::fs::File;
+use std::io;
+
+/// A range of bytes could not be read from a basis.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The range goes past the end.
+    #[error("bytes {offset} to {} were asked of {size}", offset.saturating_add(*length))]
+    OutOfRange {
+        /// Where the range starts.
+        offset: u64,
+        /// How long it is.
+        length: u64,
+        /// How many bytes there are.
+        size: u64,
+    },
+    /// The operating system could not read what should be there.
+    #[error("cannot read {length} bytes at {offset}")]
+    Io {
+        /// Where the range starts.
+        offset: u64,
+        /// How long it is.
+        length: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Bytes of a known size, each readable at any time and from any thread.
+pub trait ReadAt: Send + Sync {
+    /// How many bytes there are.
+    fn size(&self) -> u64;
+
+    /// Fills `buffer` with the bytes from `offset` on, or fails without a promise about `buffer`.
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError>;
+}
+
+/// Refuses ranges that go past the end, overflow included.
+fn check_range(size: u64, offset: u64, length: usize) -> Result<(), ReadError> {
+    let length = length as u64;
+    match offset.checked_add(length) {
+        Some(end) if end <= size => Ok(()),
+        _ => Err(ReadError::OutOfRange {
+            offset,
+            length,
+            size,
+        }),
+    }
+}
+
+impl ReadAt for [u8] {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        check_range(self.size(), offset, buffer.len())?;
+        // In range of a slice, so within usize.
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        buffer.copy_from_slice(&self[start..start + buffer.len()]);
+        Ok(())
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn size(&self) -> u64 {
+        self.as_slice().size()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        self.as_slice().read_exact_at(buffer, offset)
+    }
+}
+
+impl<T: ReadAt + ?Sized> ReadAt for &T {
+    fn size(&self) -> u64 {
+        (**self).size()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        (**self).read_exact_at(buffer, offset)
+    }
+}
+
+/// A file, whose size is taken once, when it is wrapped.
+#[derive(Debug)]
+pub struct FileBasis {
+    file: File,
+    size: u64,
+}
+
+impl FileBasis {
+    /// Wraps an open file.
+    pub fn new(file: File) -> io::Result<Self> {
+        let size = file.metadata()?.len();
+        Ok(Self { file, size })
+    }
+}
+
+impl ReadAt for FileBasis {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        use std::os::unix::fs::FileExt;
+        check_range(self.size, offset, buffer.len())?;
+        self.file
+            .read_exact_at(buffer, offset)
+            .map_err(|source| ReadError::Io {
+                offset,
+                length: buffer.len() as u64,
+                source,
+            })
+    }
+}
+
+/// Several bases one after the other, addressed as one: how `balena` deltas see an image's layers.
+pub struct Concat<T> {
+    parts: Vec<(u64, T)>,
+    size: u64,
+}
+
+impl<T: ReadAt> Concat<T> {
+    /// Joins `parts` in order.
+    pub fn new(parts: impl IntoIterator<Item = T>) -> Self {
+        let mut size = 0;
+        let parts = parts
+            .into_iter()
+            .map(|part| {
+                let start = size;
+                size += part.size();
+                (start, part)
+            })
+            .collect();
+        Self { parts, size }
+    }
+
+    /// The index of the part that holds `offset`; the last one that starts at or before it.
+    pub fn part_at(&self, offset: u64) -> usize {
+        self.parts
+            .partition_point(|(start, _)| *start <= offset)
+            .saturating_sub(1)
+    }
+}
+
+impl<T: ReadAt> ReadAt for Concat<T> {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        check_range(self.size, offset, buffer.len())?;
+        let (mut offset, mut rest) = (offset, buffer);
+        while !rest.is_empty() {
+            let (start, part) = &self.parts[self.part_at(offset)];
+            let within = offset - start;
+            let available = usize::try_from(part.size() - within).unwrap_or(usize::MAX);
+            let (now, later) = rest.split_at_mut(available.min(rest.len()));
+            part.read_exact_at(now, within)?;
+            offset += now.len() as u64;
+            rest = later;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_concatenation_reads_across_its_parts() {
+        let basis = Concat::new([b"abc".to_vec(), Vec::new(), b"defgh".to_vec()]);
+        let mut buffer = [0; 5];
+        basis.read_exact_at(&mut buffer, 1).unwrap();
+        assert_eq!(&buffer, b"bcdef");
+        for (offset, length) in [(4, 5), (8, 1), (u64::MAX, 1), (9, 0)] {
+            let error = basis.read_exact_at(&mut vec![0; length], offset);
+            assert!(
+                matches!(error, Err(ReadError::OutOfRange { size: 8, .. })),
+                "{offset}"
+            );
+        }
+        basis.read_exact_at(&mut [], 8).unwrap();
+    }
+}
