@@ -1,0 +1,266 @@
+//! The scan over the new bytes that turns exact matches into covers.
+
+use super::ByteCover;
+use super::suffix::{Match, SuffixIndex, common_prefix};
+
+/// A match must agree in this many bytes more than the alignment in force to take its place.
+const MIN_GAIN_BYTES: usize = 8;
+
+/// From this length on, a match that does not win is not looked for again at every byte within it.
+const LONG_MATCH_BYTES: usize = 64;
+
+/// The covers of `new` by `old`, in the order of `new`, none overlapping another, or `None` where
+/// `old` is longer than [`super::MAX_OLD_BYTES`].
+pub fn match_bytes(old: &[u8], new: &[u8]) -> Option<Vec<ByteCover>> {
+    if let Some(whole) = nearly_equal(old, new) {
+        return Some(vec![whole]);
+    }
+    let index = SuffixIndex::of(old)?;
+    let mut scan = Scan {
+        old,
+        new,
+        index,
+        covers: Vec::new(),
+        last: Match::default(),
+        last_new: 0,
+    };
+    let mut position = 0;
+    while position < new.len() {
+        position = scan.advance(position);
+    }
+    scan.close_cover(new.len(), Match::default());
+    scan.covers.retain(|cover| pays(old, new, cover));
+    Some(scan.covers)
+}
+
+/// Strings of one length that agree nearly everywhere need no search: their diagonal is the cover.
+fn nearly_equal(old: &[u8], new: &[u8]) -> Option<ByteCover> {
+    if old.len() != new.len() || new.is_empty() {
+        return None;
+    }
+    let different = old.iter().zip(new).filter(|(a, b)| a != b).count();
+    (different <= new.len() / 256).then_some(ByteCover {
+        new: 0,
+        old: 0,
+        length: new.len(),
+    })
+}
+
+/// Whether a cover costs less than sending its bytes: a rough model of what entropy coding leaves.
+fn pays(old: &[u8], new: &[u8], cover: &ByteCover) -> bool {
+    let old = &old[cover.old..cover.old + cover.length];
+    let new = &new[cover.new..cover.new + cover.length];
+    let different = old.iter().zip(new).filter(|(a, b)| a != b).count();
+    // In tenths of a byte: a literal byte costs about a half, a cover four, a difference 1.4.
+    cover.length * 5 >= 40 + different * 14
+}
+
+struct Scan<'a> {
+    old: &'a [u8],
+    new: &'a [u8],
+    index: SuffixIndex<'a>,
+    covers: Vec<ByteCover>,
+    /// The alignment in force: where its match starts in old …
+    last: Match,
+    /// … and in new.
+    last_new: usize,
+}
+
+impl Scan<'_> {
+    /// Finds the next match from `start` on that beats the alignment in force, writes down the
+    /// cover that it ends, and returns where to go on.
+    fn advance(&mut self, start: usize) -> usize {
+        let (position, found, agreed) = self.next_match(start);
+        // A match that agrees just as far is the alignment in force itself, which goes on.
+        if found.length > agreed {
+            self.close_cover(position, found);
+        }
+        position + found.length
+    }
+
+    /// The position of the next match, the match, and how much of it the alignment in force has.
+    fn next_match(&self, start: usize) -> (usize, Match, usize) {
+        let mut position = start;
+        let mut counted_to = start;
+        let mut agreed = 0;
+        while position < self.new.len() {
+            let found = self.index.longest_match(&self.new[position..]);
+            let end = position + found.length;
+            if end > counted_to {
+                agreed += self.count_agreeing(counted_to, end);
+                counted_to = end;
+            }
+            let is_continuation = found.length == agreed && found.length != 0;
+            if is_continuation || found.length > agreed + MIN_GAIN_BYTES {
+                return (position, found, agreed);
+            }
+            // Within a long match nothing changes until the alignment in force disagrees.
+            let step = match found.length {
+                LONG_MATCH_BYTES.. => self.agreeing_run(position, found.length / 2).max(1),
+                _ => 1,
+            };
+            let passed_end = (position + step).min(counted_to);
+            if position < passed_end {
+                agreed -= self.count_agreeing(position, passed_end);
+            }
+            position += step;
+            counted_to = counted_to.max(position);
+        }
+        (self.new.len(), Match::default(), 0)
+    }
+
+    /// The old range that the alignment in force puts beside `from..to` of new, cut at old's end.
+    fn aligned(&self, from: usize, to: usize) -> (&[u8], &[u8]) {
+        let old_from = (self.last.at + (from - self.last_new)).min(self.old.len());
+        let length = (to - from).min(self.old.len() - old_from);
+        (
+            &self.old[old_from..old_from + length],
+            &self.new[from..from + length],
+        )
+    }
+
+    fn count_agreeing(&self, from: usize, to: usize) -> usize {
+        let (old, new) = self.aligned(from, to);
+        old.iter().zip(new).filter(|(a, b)| a == b).count()
+    }
+
+    fn agreeing_run(&self, from: usize, limit: usize) -> usize {
+        let (old, new) = self.aligned(from, (from + limit).min(self.new.len()));
+        common_prefix(old, new)
+    }
+
+    /// Ends the alignment in force at its best length, and begins the one of `found`.
+    fn close_cover(&mut self, position: usize, found: Match) {
+        let (old, new) = self.aligned(self.last_new, position);
+        let mut forward = best_extension(old.iter().zip(new));
+        let mut backward = 0;
+        if position < self.new.len() {
+            let old_before = self.old[..found.at].iter().rev();
+            let new_before = self.new[self.last_new..position].iter().rev();
+            backward = best_extension(old_before.zip(new_before));
+            let between = position - self.last_new;
+            if forward + backward > between {
+                let overlap = forward + backward - between;
+                let split = self.split_overlap(position - backward, overlap, position, found.at);
+                forward = forward - overlap + split;
+                backward -= split;
+            }
+        }
+        if forward > 0 {
+            self.covers.push(ByteCover {
+                new: self.last_new,
+                old: self.last.at,
+                length: forward,
+            });
+        }
+        self.last = Match {
+            at: found.at - backward,
+            length: 0,
+        };
+        self.last_new = position - backward;
+    }
+
+    /// How many of the `overlap` bytes from `start` on agree better with the ending alignment.
+    fn split_overlap(&self, start: usize, overlap: usize, position: usize, at: usize) -> usize {
+        let (mut score, mut best, mut split) = (0i64, 0i64, 0);
+        for i in 0..overlap {
+            let byte = self.new[start + i];
+            let ending = self.old.get(self.last.at + (start + i - self.last_new)) == Some(&byte);
+            let beginning = self.old[at - (position - (start + i))] == byte;
+            score += i64::from(ending) - i64::from(beginning);
+            if score > best {
+                best = score;
+                split = i + 1;
+            }
+        }
+        split
+    }
+}
+
+/// The length at which agreeing bytes outnumber disagreeing ones the most.
+fn best_extension<'a>(pairs: impl Iterator<Item = (&'a u8, &'a u8)>) -> usize {
+    let (mut score, mut best, mut length) = (0i64, 0i64, 0);
+    for (i, (a, b)) in pairs.enumerate() {
+        score += if a == b { 1 } else { -1 };
+        if score > best {
+            best = score;
+            length = i + 1;
+        }
+    }
+    length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(old: &[u8], new: &[u8]) -> Vec<ByteCover> {
+        let covers = match_bytes(old, new).unwrap();
+        let mut end = 0;
+        for cover in &covers {
+            assert!(cover.new >= end && cover.length > 0, "{covers:?}");
+            end = cover.new + cover.length;
+            assert!(
+                end <= new.len() && cover.old + cover.length <= old.len(),
+                "{covers:?}"
+            );
+        }
+        covers
+    }
+
+    proptest! {
+        #[test]
+        fn covers_are_in_order_and_in_bounds(
+            old in proptest::collection::vec(0u8..4, 0..400),
+            new in proptest::collection::vec(0u8..4, 0..400),
+        ) {
+            check(&old, &new);
+        }
+    }
+
+    /// Pseudo-random bytes (xorshift), so that nothing matches by chance.
+    fn noise(length: usize, mut seed: u64) -> Vec<u8> {
+        std::iter::repeat_with(|| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed.to_le_bytes()[3]
+        })
+        .take(length)
+        .collect()
+    }
+
+    #[test]
+    fn moved_blocks_are_found_whole() {
+        let [a, b, c] = [noise(5000, 1), noise(3000, 2), noise(4000, 3)];
+        let old = [&a[..], &b, &c].concat();
+        let new = [&c[..], &a, &noise(100, 9), &b].concat();
+        let covers = check(&old, &new);
+        let covered: usize = covers.iter().map(|c| c.length).sum();
+        assert_eq!(covers.len(), 3, "{covers:?}");
+        assert!(covered >= 12000, "{covers:?}");
+    }
+
+    #[test]
+    fn scattered_differences_stay_inside_one_cover() {
+        let old = noise(20_000, 5);
+        let mut new = old.clone();
+        new.iter_mut().step_by(37).for_each(|byte| *byte ^= 1);
+        new.extend(noise(10, 7));
+        let covers = check(&old, &new);
+        assert_eq!(covers.len(), 1, "{covers:?}");
+        assert_eq!(covers[0].length, 20_000);
+    }
+
+    #[test]
+    fn repetition_does_not_take_quadratic_time() {
+        // Long runs on competing alignments: a scan byte by byte would compare 10^11 bytes here.
+        let mut old = vec![0u8; 300_000];
+        let mut new = old.clone();
+        old.iter_mut().step_by(50_000).for_each(|byte| *byte = 1);
+        new.iter_mut().step_by(49_999).for_each(|byte| *byte = 2);
+        let covered: usize = check(&old, &new).iter().map(|cover| cover.length).sum();
+        assert!(covered > 299_000);
+    }
+}
