@@ -2,9 +2,19 @@
 //!
 //! - [`digest`]: typed content digests ([`Digest`], [`DiffId`], [`ChainId`], [`ImageId`]).
 //! - [`name`]: image names as Docker spells them ([`Name`]).
+//! - [`platform`]: what an image is for, and what a machine takes ([`Platform`]).
+//! - [`config`], [`manifest`]: an image's documents, as exact bytes and parsed.
 
+pub mod config;
 pub mod digest;
+mod json;
+pub mod manifest;
 pub mod name;
+pub mod platform;
 
+pub use config::ImageConfig;
 pub use digest::{ChainId, DiffId, Digest, Digester, ImageId};
+pub use json::JsonError;
+pub use manifest::{Descriptor, Index, Manifest};
 pub use name::Name;
+pub use platform::{Platform, PlatformChoice};
