@@ -1,0 +1,261 @@
+//! Digests of a layer's 64 KiB blocks, in a file beside it: `docs/formats/store.md` has the format.
+//!
+//! They find accidental damage, and say where it is; what a layer *is* only its diffID says. So they
+//! are XXH3-128: a collision by accident does not happen, and a slow processor pays for SHA-256 once.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use tarball::{DiffId, Digest};
+use tempfile::NamedTempFile;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+use crate::durable::{self, failed};
+use crate::error::{FileError, ReadError};
+
+/// The size of every block but the last, which may be shorter.
+pub const BLOCK_SIZE_BYTES: u64 = 64 * 1024;
+pub(crate) const BLOCK_SIZE: usize = 64 * 1024;
+
+const MAGIC: &[u8; 8] = b"SILTBLK\n";
+const VERSION: u32 = 1;
+const HEADER_BYTES: usize = 8 + 4 + 4 + 32;
+const DIGEST_BYTES: usize = 16;
+const FOOTER_BYTES: usize = 8 + 16;
+/// The block digests of a layer of 1 TiB. No layer is as large, and a file that claims to be is not read.
+const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The block digests of one layer, read and checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockDigests {
+    /// The layer.
+    pub diff_id: DiffId,
+    /// The layer's size.
+    pub layer_size_bytes: u64,
+    digests: Vec<u8>,
+}
+
+impl BlockDigests {
+    /// Whether `bytes` are what the block number `block` held when it was written.
+    pub fn matches(&self, block: u64, bytes: &[u8]) -> bool {
+        let stored = usize::try_from(block)
+            .ok()
+            .and_then(|block| self.digests.chunks_exact(DIGEST_BYTES).nth(block));
+        stored == Some(&xxh3_128(bytes).to_le_bytes())
+    }
+
+    /// How many blocks the layer has.
+    pub fn block_count(&self) -> u64 {
+        self.layer_size_bytes.div_ceil(BLOCK_SIZE_BYTES)
+    }
+}
+
+/// Why a file of block digests cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BlocksError {
+    /// It could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// There is none.
+    #[error("layer {diff_id} has no block digests")]
+    Missing {
+        /// The layer.
+        diff_id: DiffId,
+    },
+    /// A newer Silt wrote it.
+    #[error("the block digests of layer {diff_id} have version {found}")]
+    UnknownVersion {
+        /// The layer.
+        diff_id: DiffId,
+        /// The version that was found.
+        found: u32,
+    },
+    /// Its bytes are not what was written.
+    #[error("the block digests of layer {diff_id} are damaged")]
+    Damaged {
+        /// The layer.
+        diff_id: DiffId,
+    },
+}
+
+/// Reads the block digests of `diff_id` from the file `path`.
+pub(crate) fn read_blocks(path: &Path, diff_id: DiffId) -> Result<BlockDigests, BlocksError> {
+    let Some(bytes) = durable::read_small(path, MAX_FILE_BYTES)? else {
+        return Err(BlocksError::Missing { diff_id });
+    };
+    parse(&bytes, diff_id)
+}
+
+fn parse(bytes: &[u8], diff_id: DiffId) -> Result<BlockDigests, BlocksError> {
+    let damaged = BlocksError::Damaged { diff_id };
+    let Some((checked, checksum)) = bytes.split_last_chunk::<16>() else {
+        return Err(damaged);
+    };
+    if xxh3_128(checked).to_le_bytes() != *checksum {
+        return Err(damaged);
+    }
+    let Some((header, rest)) = checked.split_first_chunk::<HEADER_BYTES>() else {
+        return Err(damaged);
+    };
+    let version = u32_at(header, 8);
+    if header[..8] == *MAGIC && version != VERSION {
+        return Err(BlocksError::UnknownVersion {
+            diff_id,
+            found: version,
+        });
+    }
+    let Some((digests, size)) = rest.split_last_chunk::<8>() else {
+        return Err(damaged);
+    };
+    let found = BlockDigests {
+        diff_id,
+        layer_size_bytes: u64::from_le_bytes(*size),
+        digests: digests.to_vec(),
+    };
+    let right_length = found
+        .block_count()
+        .checked_mul(DIGEST_BYTES as u64)
+        .is_some_and(|length| length == digests.len() as u64);
+    if *header != header_of(diff_id) || !right_length {
+        return Err(damaged);
+    }
+    Ok(found)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes[at..]
+        .first_chunk()
+        .map_or(0, |four| u32::from_le_bytes(*four))
+}
+
+fn header_of(diff_id: DiffId) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..8].copy_from_slice(MAGIC);
+    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    header[12..16].copy_from_slice(&(64 * 1024_u32).to_le_bytes());
+    header[16..].copy_from_slice(Digest::as_bytes(&diff_id.0));
+    header
+}
+
+/// Writes block digests while the layer passes by. They go to the disk as they come, so that their
+/// number costs no memory and a layer that was interrupted has those of what is there.
+pub(crate) struct BlocksWriter {
+    file: BufWriter<NamedTempFile>,
+    checksum: Xxh3,
+    bytes_written: u64,
+}
+
+impl BlocksWriter {
+    /// Starts the file for `diff_id` in the directory `temporary`.
+    pub(crate) fn new(temporary: &Path, diff_id: DiffId) -> Result<Self, FileError> {
+        let file = durable::new_temporary(temporary, &format!("{}.blocks.", diff_id.0.hex()))?;
+        let mut writer = Self {
+            file: BufWriter::with_capacity(4096, file),
+            checksum: Xxh3::new(),
+            bytes_written: 0,
+        };
+        writer.put(&header_of(diff_id))?;
+        Ok(writer)
+    }
+
+    /// Takes in the next block, which is whole unless it is the last.
+    pub(crate) fn block(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        self.put(&xxh3_128(bytes).to_le_bytes())
+    }
+
+    /// Ends the file and returns it with its size.
+    pub(crate) fn finish(
+        mut self,
+        layer_size_bytes: u64,
+    ) -> Result<(NamedTempFile, u64), FileError> {
+        self.put(&layer_size_bytes.to_le_bytes())?;
+        let checksum = self.checksum.digest128().to_le_bytes();
+        self.put(&checksum)?;
+        let path = self.file.get_ref().path().to_owned();
+        let file = self
+            .file
+            .into_inner()
+            .map_err(|error| failed("write", &path)(error.into_error()))?;
+        Ok((file, self.bytes_written))
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        self.checksum.update(bytes);
+        self.bytes_written += bytes.len() as u64;
+        let written: io::Result<()> = self.file.write_all(bytes);
+        written.map_err(|error| failed("write", self.file.get_ref().path())(error))
+    }
+}
+
+/// The size of the file of block digests for a layer of so many bytes.
+pub fn blocks_file_size_bytes(layer_size_bytes: u64) -> u64 {
+    layer_size_bytes.div_ceil(BLOCK_SIZE_BYTES) * DIGEST_BYTES as u64
+        + (HEADER_BYTES + FOOTER_BYTES) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn written(layer: &[u8]) -> (DiffId, Vec<u8>) {
+        let directory = tempfile::tempdir().unwrap();
+        let diff_id = DiffId(Digest::of(layer));
+        let mut writer = BlocksWriter::new(directory.path(), diff_id).unwrap();
+        for block in layer.chunks(BLOCK_SIZE) {
+            writer.block(block).unwrap();
+        }
+        let (file, size) = writer.finish(layer.len() as u64).unwrap();
+        let bytes = fs::read(file.path()).unwrap();
+        assert_eq!(bytes.len() as u64, size);
+        assert_eq!(size, blocks_file_size_bytes(layer.len() as u64));
+        (diff_id, bytes)
+    }
+
+    #[test]
+    fn every_block_is_told_from_a_damaged_one() {
+        for length in [
+            0,
+            1,
+            BLOCK_SIZE - 1,
+            BLOCK_SIZE,
+            BLOCK_SIZE + 1,
+            3 * BLOCK_SIZE,
+        ] {
+            let layer: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            let (diff_id, bytes) = written(&layer);
+            let digests = parse(&bytes, diff_id).unwrap();
+            for (block, content) in (0..).zip(layer.chunks(BLOCK_SIZE)) {
+                assert!(digests.matches(block, content));
+                let mut damaged = content.to_vec();
+                damaged[content.len() / 2] ^= 1;
+                assert!(!digests.matches(block, &damaged));
+            }
+            assert!(!digests.matches(digests.block_count(), b""));
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_and_any_cut_is_noticed() {
+        let (diff_id, bytes) = written(&[7; 100_000]);
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x10;
+            assert!(parse(&damaged, diff_id).is_err(), "byte {at}");
+            assert!(parse(&bytes[..at], diff_id).is_err(), "cut at {at}");
+        }
+        assert!(parse(&bytes, DiffId::EMPTY_LAYER).is_err());
+    }
+
+    #[test]
+    fn the_bytes_of_the_format_stay_as_they_are() {
+        let (_, bytes) = written(b"abc");
+        assert_eq!(&bytes[..16], b"SILTBLK\n\x01\0\0\0\0\0\x01\0");
+        assert_eq!(bytes[16..48], *Digest::of(b"abc").as_bytes());
+        // XXH3-128 of "abc", as `xxhsum -H128` prints it, is 06b05ab6733a618578af5f94892f3950.
+        let expected = 0x06b0_5ab6_733a_6185_78af_5f94_892f_3950_u128;
+        assert_eq!(bytes[48..64], expected.to_le_bytes());
+        assert_eq!(bytes[64..72], 3_u64.to_le_bytes());
+        assert_eq!(bytes.len(), 88);
+    }
+}

@@ -1,0 +1,203 @@
+//! Files that survive a power cut: written whole under `tmp/`, synced, renamed, directory synced.
+
+use std::fs::{self, File, Permissions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+use crate::error::{FileError, ReadError};
+
+/// Turns what the system said into an error that names the file.
+pub(crate) fn failed(
+    action: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> FileError + use<> {
+    let path = path.to_owned();
+    move |source| FileError {
+        action,
+        path,
+        source,
+    }
+}
+
+/// Makes a file in `directory` whose name starts with `prefix`, and holds a shared lock on it, which
+/// tells [`remove_unless_held`] that somebody still writes it.
+pub(crate) fn new_temporary(directory: &Path, prefix: &str) -> Result<NamedTempFile, FileError> {
+    loop {
+        let file = tempfile::Builder::new()
+            .prefix(prefix)
+            .permissions(Permissions::from_mode(0o644))
+            .tempfile_in(directory)
+            .map_err(failed("make a file in", directory))?;
+        file.as_file()
+            .lock_shared()
+            .map_err(failed("lock", file.path()))?;
+        // Between its making and its locking, a prune may have taken the file for a leftover.
+        if is_linked(file.as_file()).map_err(failed("inspect", file.path()))? {
+            return Ok(file);
+        }
+    }
+}
+
+/// Writes `bytes` to a new temporary file, not yet synced.
+pub(crate) fn write_temporary(directory: &Path, bytes: &[u8]) -> Result<NamedTempFile, FileError> {
+    let mut file = new_temporary(directory, "small.")?;
+    let written = file.write_all(bytes);
+    written.map_err(failed("write", file.path()))?;
+    Ok(file)
+}
+
+/// Waits until the bytes of `file` are on the device.
+pub(crate) fn sync_file(file: &NamedTempFile) -> Result<(), FileError> {
+    let synced = file.as_file().sync_all();
+    synced.map_err(failed("sync", file.path()))
+}
+
+/// Waits until the names in `directory` are on the device.
+pub(crate) fn sync_directory(directory: &Path) -> Result<(), FileError> {
+    File::open(directory)
+        .and_then(|opened| opened.sync_all())
+        .map_err(failed("sync", directory))
+}
+
+/// Renames a temporary file over `target`. The file stays locked while the handle lives.
+pub(crate) fn rename(file: NamedTempFile, target: &Path) -> Result<File, FileError> {
+    file.persist(target)
+        .map_err(|error| failed("rename a file to", target)(error.error))
+}
+
+/// Replaces the file `target` by one that holds `bytes`, durably: sync, rename, sync the directory.
+pub(crate) fn replace_file(
+    temporary: &Path,
+    directory: &Path,
+    target: &Path,
+    bytes: &[u8],
+) -> Result<(), FileError> {
+    let file = write_temporary(temporary, bytes)?;
+    sync_file(&file)?;
+    rename(file, target)?;
+    sync_directory(directory)
+}
+
+/// Reads a file that must not be larger than `limit_bytes`; `None` where there is none.
+pub(crate) fn read_small(path: &Path, limit_bytes: u64) -> Result<Option<Vec<u8>>, ReadError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("open", path)(error).into()),
+    };
+    let mut bytes = Vec::new();
+    file.take(limit_bytes.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(failed("read", path))?;
+    let size_bytes = bytes.len() as u64;
+    if size_bytes > limit_bytes {
+        return Err(ReadError::TooLarge {
+            path: path.to_owned(),
+            size_bytes: fs::metadata(path).map_or(size_bytes, |found| found.len()),
+            limit_bytes,
+        });
+    }
+    Ok(Some(bytes))
+}
+
+/// What became of a file that was to be removed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// It is gone; so many bytes came free.
+    Removed(u64),
+    /// Somebody holds it.
+    Held,
+    /// It was gone already.
+    Absent,
+}
+
+/// Removes a file unless a process holds a shared lock on it. The lock is kept over the removal, so
+/// that who locks the file next sees that it has no name any more.
+pub(crate) fn remove_unless_held(path: &Path) -> Result<Removal, FileError> {
+    let Some(file) = lock_if_free(path)? else {
+        return Ok(if path.exists() {
+            Removal::Held
+        } else {
+            Removal::Absent
+        });
+    };
+    let size_bytes = file.metadata().map_err(failed("inspect", path))?.len();
+    match fs::remove_file(path) {
+        Ok(()) => Ok(Removal::Removed(size_bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Removal::Absent),
+        Err(error) => Err(failed("remove", path)(error)),
+    }
+}
+
+/// Whether some process holds a lock on the file.
+pub(crate) fn is_held(path: &Path) -> Result<bool, FileError> {
+    Ok(lock_if_free(path)?.is_none() && path.exists())
+}
+
+fn lock_if_free(path: &Path) -> Result<Option<File>, FileError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("open", path)(error)),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(failed("lock", path)(error)),
+    }
+}
+
+/// Opens a file and holds a shared lock on it; `None` where there is no such file.
+pub(crate) fn open_held(path: &Path) -> Result<Option<File>, FileError> {
+    loop {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed("open", path)(error)),
+        };
+        file.lock_shared().map_err(failed("lock", path))?;
+        // The name may have gone, or have come to mean another file, while this waited for the lock.
+        if is_linked(&file).map_err(failed("inspect", path))? {
+            return Ok(Some(file));
+        }
+    }
+}
+
+fn is_linked(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.nlink() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_file_is_not_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, b"12345").unwrap();
+        let held = open_held(&path).unwrap().unwrap();
+        assert!(is_held(&path).unwrap());
+        assert_eq!(remove_unless_held(&path).unwrap(), Removal::Held);
+        drop(held);
+        assert_eq!(remove_unless_held(&path).unwrap(), Removal::Removed(5));
+        assert_eq!(remove_unless_held(&path).unwrap(), Removal::Absent);
+        assert!(open_held(&path).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_larger_than_the_limit_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, b"12345").unwrap();
+        assert_eq!(read_small(&path, 5).unwrap().unwrap(), b"12345");
+        let error = read_small(&path, 4).unwrap_err();
+        assert!(
+            matches!(error, ReadError::TooLarge { size_bytes: 5, .. }),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,288 @@
+//! A load in progress: layers that it reads are pinned, layers that it writes are invisible until
+//! all is published together.
+//!
+//! A pin is a shared `flock` on the layer's own file, held by the process. It costs no write, works
+//! on a read-only file system, and ends with the process however that ends.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+
+use tarball::{DiffId, Digest};
+
+use crate::durable::{self, Removal, failed};
+use crate::error::{FileError, LayerError};
+use crate::index;
+use crate::layer_writer::{FinishedLayer, LayerWriter};
+use crate::snapshot::{LayerFile, Snapshot};
+use crate::store::Store;
+
+/// Finished layers are synced and put in place together when so many bytes wait: many small layers
+/// cost one sync, a large one is safe as soon as it is whole.
+const SETTLE_FROM_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A load in progress. Dropped without [`Transaction::commit`], it takes back what it wrote.
+pub struct Transaction {
+    pub(crate) store: Store,
+    /// Files of layers, locked against removal.
+    pins: HashMap<DiffId, File>,
+    /// Layers that are whole and not yet in place.
+    finished: Vec<FinishedLayer>,
+    /// Blobs that this transaction put in place.
+    pub(crate) placed: Vec<Digest>,
+    pub(crate) written_bytes: u64,
+}
+
+/// Which of the wanted layers the store holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// These are there and stay there until the transaction ends.
+    pub held: Vec<DiffId>,
+    /// These are not there.
+    pub missing: Vec<DiffId>,
+}
+
+impl Store {
+    /// Starts a load. Nothing is written before there is something to write.
+    pub fn begin(&self) -> Result<Transaction, LayerError> {
+        if !self.is_writable() {
+            return Err(LayerError::ReadOnly {
+                root: self.root().to_owned(),
+            });
+        }
+        Ok(Transaction {
+            store: self.clone(),
+            pins: HashMap::new(),
+            finished: Vec::new(),
+            placed: Vec::new(),
+            written_bytes: 0,
+        })
+    }
+}
+
+impl Transaction {
+    /// Keeps the layers that are there from being removed until the transaction ends. It takes one
+    /// file descriptor for each.
+    pub fn pin(&mut self, diff_ids: &[DiffId]) -> Result<Pinned, FileError> {
+        let mut pinned = Pinned {
+            held: Vec::new(),
+            missing: Vec::new(),
+        };
+        for diff_id in diff_ids {
+            match self.pin_one(*diff_id)? {
+                true => pinned.held.push(*diff_id),
+                false => pinned.missing.push(*diff_id),
+            }
+        }
+        Ok(pinned)
+    }
+
+    fn pin_one(&mut self, diff_id: DiffId) -> Result<bool, FileError> {
+        if self.pins.contains_key(&diff_id) {
+            return Ok(true);
+        }
+        let file = durable::open_held(&self.store.blob_path(diff_id.0))?;
+        Ok(file.map(|file| self.pins.insert(diff_id, file)).is_some())
+    }
+
+    /// Starts to write a layer. With `size_bytes`, more or fewer bytes are an error, and the space is
+    /// reserved.
+    pub fn layer(
+        &mut self,
+        expect: DiffId,
+        size_bytes: Option<u64>,
+    ) -> Result<LayerWriter, LayerError> {
+        self.discard_leftovers(expect)?;
+        LayerWriter::new(&self.store.temporary(), expect, size_bytes)
+    }
+
+    /// Checks a written layer's size and digest and keeps it for [`Transaction::commit`]. A layer that
+    /// the store has already is left as it is. Returns the size.
+    pub fn finish_layer(&mut self, writer: LayerWriter) -> Result<u64, LayerError> {
+        let layer = writer.finish()?;
+        let size_bytes = layer.size_bytes;
+        self.written_bytes += size_bytes + layer.blocks_size_bytes;
+        self.finished.push(layer);
+        let waiting = self.finished.iter().map(|layer| layer.size_bytes);
+        if waiting.fold(0, u64::saturating_add) >= SETTLE_FROM_BYTES {
+            self.settle()?;
+        }
+        Ok(size_bytes)
+    }
+
+    /// Opens a layer that this transaction has finished, or that the store has.
+    pub fn open_layer(&self, diff_id: DiffId) -> Result<Option<LayerFile>, FileError> {
+        let waiting = self.finished.iter().find(|layer| layer.diff_id == diff_id);
+        let Some(waiting) = waiting else {
+            return self.store.layer(diff_id);
+        };
+        let path = waiting.layer.path();
+        let file = waiting.layer.reopen().map_err(failed("open", path))?;
+        LayerFile::of(diff_id, file, path).map(Some)
+    }
+
+    /// An empty file without a name, for what must be kept for a while: it is gone when it is closed.
+    pub fn scratch_file(&self) -> Result<File, LayerError> {
+        let directory = self.store.temporary();
+        let file = tempfile::tempfile_in(&directory);
+        Ok(file.map_err(failed("make a file in", &directory))?)
+    }
+
+    /// How many bytes were written so far: layers, their block digests, and after the commit the
+    /// documents and the index.
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
+    /// The size of a layer that will be there when the commit is done; `None` where it is missing.
+    pub(crate) fn layer_size_bytes(&self, diff_id: DiffId) -> Option<u64> {
+        let waiting = self.finished.iter().find(|layer| layer.diff_id == diff_id);
+        let waiting = waiting.map(|layer| layer.size_bytes);
+        waiting.or_else(|| {
+            let found = self.store.blob_path(diff_id.0).metadata().ok()?;
+            found.is_file().then(|| found.len())
+        })
+    }
+
+    /// Whether finished layers still wait to be put in place.
+    pub(crate) fn has_finished(&self) -> bool {
+        !self.finished.is_empty()
+    }
+
+    /// Puts the finished layers in place, durably.
+    pub(crate) fn settle(&mut self) -> Result<(), LayerError> {
+        if self.finished.is_empty() {
+            return Ok(());
+        }
+        self.sync_finished()?;
+        self.place_finished()?;
+        durable::sync_directory(&self.store.block_files())?;
+        durable::sync_directory(&self.store.blobs())?;
+        Ok(())
+    }
+
+    /// First half of settling: the bytes are on the device.
+    pub(crate) fn sync_finished(&self) -> Result<(), LayerError> {
+        for layer in &self.finished {
+            durable::sync_file(&layer.layer)?;
+            durable::sync_file(&layer.blocks)?;
+        }
+        Ok(())
+    }
+
+    /// Second half: the names. The directories are the caller's to sync.
+    pub(crate) fn place_finished(&mut self) -> Result<(), LayerError> {
+        for layer in std::mem::take(&mut self.finished) {
+            self.place(layer)?;
+        }
+        Ok(())
+    }
+
+    /// The block digests go first: a layer that is in its place has them. They stay locked until the
+    /// layer is there, or a prune would take them for leftovers.
+    fn place(&mut self, layer: FinishedLayer) -> Result<(), LayerError> {
+        if self.is_in_place(&layer)? {
+            return Ok(());
+        }
+        let target = self.store.blob_path(layer.diff_id.0);
+        let blocks = durable::rename(layer.blocks, &self.store.blocks_path(layer.diff_id))?;
+        let pin = durable::rename(layer.layer, &target)?;
+        drop(blocks);
+        self.pins.insert(layer.diff_id, pin);
+        self.placed.push(layer.diff_id.0);
+        Ok(())
+    }
+
+    /// Whether the store has the layer already, as long as it should be; then it is pinned. A shorter
+    /// or longer file is damage, and is replaced.
+    fn is_in_place(&mut self, layer: &FinishedLayer) -> Result<bool, FileError> {
+        let path = self.store.blob_path(layer.diff_id.0);
+        self.pins.remove(&layer.diff_id);
+        let Some(file) = durable::open_held(&path)? else {
+            return Ok(false);
+        };
+        let size_bytes = file.metadata().map_err(failed("inspect", &path))?.len();
+        let has_blocks = self.store.blocks_path(layer.diff_id).exists();
+        self.pins.insert(layer.diff_id, file);
+        Ok(size_bytes == layer.size_bytes && has_blocks)
+    }
+
+    /// What a process that died has left of this layer in `tmp/`. It is removed here, and here a
+    /// later version will take it up instead.
+    fn discard_leftovers(&self, diff_id: DiffId) -> Result<(), FileError> {
+        let directory = self.store.temporary();
+        let prefix = diff_id.0.hex();
+        for path in list_files(&directory)? {
+            let name = path.file_name().and_then(|name| name.to_str());
+            if name.is_some_and(|name| name.starts_with(&prefix)) {
+                durable::remove_unless_held(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back the blobs that were put in place, unless somebody else published or pinned them.
+    fn take_back(&mut self) -> Result<(), TakeBackError> {
+        if self.placed.is_empty() {
+            return Ok(());
+        }
+        self.pins.clear();
+        let _lock = self.store.lock().map_err(|_| TakeBackError)?;
+        let index = index::read_index(&self.store).map_err(|_| TakeBackError)?;
+        let snapshot = Snapshot::of_index(&self.store, &index);
+        let reachable: HashSet<Digest> = snapshot.reachable().ok_or(TakeBackError)?;
+        for digest in self
+            .placed
+            .drain(..)
+            .filter(|digest| !reachable.contains(digest))
+        {
+            remove_blob(&self.store, digest).map_err(|_| TakeBackError)?;
+        }
+        Ok(())
+    }
+}
+
+/// What could not be taken back is unreachable, and a prune finds it.
+struct TakeBackError;
+
+/// The one place that says what becomes of a load that does not reach its end: all of it goes.
+/// Files in `tmp/` remove themselves.
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        self.finished.clear();
+        // Nobody can be told here, and nothing is lost but space that a prune frees.
+        let _ = self.take_back();
+    }
+}
+
+/// Removes a blob that nothing reaches, and its block digests, unless it is pinned.
+pub(crate) fn remove_blob(store: &Store, digest: Digest) -> Result<Removal, FileError> {
+    let removal = durable::remove_unless_held(&store.blob_path(digest))?;
+    if removal == Removal::Held {
+        return Ok(removal);
+    }
+    let blocks = durable::remove_unless_held(&store.blocks_path(DiffId(digest)))?;
+    Ok(match (removal, blocks) {
+        (Removal::Removed(blob), Removal::Removed(blocks)) => Removal::Removed(blob + blocks),
+        (Removal::Absent, removed) => removed,
+        (removed, _) => removed,
+    })
+}
+
+/// The files in a directory, in order of their names.
+pub(crate) fn list_files(
+    directory: &std::path::Path,
+) -> Result<Vec<std::path::PathBuf>, FileError> {
+    let read = || -> std::io::Result<Vec<std::path::PathBuf>> {
+        let entries = match std::fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut paths = entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<Vec<_>, _>>()?;
+        paths.sort();
+        Ok(paths)
+    };
+    read().map_err(failed("read", directory))
+}
