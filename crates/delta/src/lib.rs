@@ -8,9 +8,11 @@
 //! - [`block_match`]: the rsync-style matcher: a rolling sum finds, extension to the byte fits.
 
 pub mod block_match;
+pub mod by_file;
 pub mod byte_match;
 pub mod cover;
 pub mod librsync;
+pub mod native;
 pub mod read_at;
 pub mod tar_map;
 

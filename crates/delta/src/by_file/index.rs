@@ -1,0 +1,242 @@
+//! The files of all origins, found by contents, by path and by name.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use rayon::prelude::*;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::names::{base_name, shared_components, without_versions};
+use super::{Choice, Counterpart};
+use crate::read_at::{ReadAt, ReadError};
+use crate::tar_map::{Member, TarMap};
+
+/// A member of an origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct FileRef {
+    pub(super) origin: u32,
+    pub(super) member: u32,
+}
+
+impl FileRef {
+    fn is_after(self, other: Option<FileRef>) -> bool {
+        other.is_some_and(|o| o.origin == self.origin && o.member + 1 == self.member)
+    }
+}
+
+/// 128 bits of contents: enough to tell files apart; what is built on it is proved by decoding.
+type ContentHash = u128;
+
+/// Of files that share a name without versions, at most so many are looked at.
+const MAX_NAMESAKES: usize = 256;
+
+/// All files that a delta can copy from.
+pub struct FileIndex<'a> {
+    origins: Vec<&'a dyn ReadAt>,
+    maps: Vec<TarMap>,
+    by_content: HashMap<ContentHash, Vec<FileRef>>,
+    by_path: HashMap<Vec<u8>, Vec<FileRef>>,
+    by_name: HashMap<Vec<u8>, Vec<FileRef>>,
+}
+
+impl<'a> FileIndex<'a> {
+    /// Indexes `origins`, of which the last is the topmost layer. Only files of a size that
+    /// occurs in one of `targets` are read.
+    pub fn build(origins: &[&'a dyn ReadAt], targets: &[&dyn ReadAt]) -> Result<Self, ReadError> {
+        let sizes = sizes_of(targets)?;
+        let maps = origins
+            .par_iter()
+            .map(|o| TarMap::of(*o))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut index = Self {
+            origins: origins.to_vec(),
+            maps,
+            by_content: HashMap::new(),
+            by_path: HashMap::new(),
+            by_name: HashMap::new(),
+        };
+        let files = index.all_members();
+        let hashes = files
+            .par_iter()
+            .map(|file| index.content_hash(*file, &sizes));
+        let hashes = hashes.collect::<Result<Vec<_>, _>>()?;
+        for (file, hash) in files.into_iter().zip(hashes) {
+            index.insert(file, hash);
+        }
+        Ok(index)
+    }
+
+    fn all_members(&self) -> Vec<FileRef> {
+        let of_origin = |(origin, map): (usize, &TarMap)| {
+            let origin = u32::try_from(origin).unwrap_or(u32::MAX);
+            let count = u32::try_from(map.members.len()).unwrap_or(u32::MAX);
+            (0..count).map(move |member| FileRef { origin, member })
+        };
+        self.maps.iter().enumerate().flat_map(of_origin).collect()
+    }
+
+    fn content_hash(
+        &self,
+        file: FileRef,
+        sizes: &HashSet<u64>,
+    ) -> Result<Option<ContentHash>, ReadError> {
+        let data = &self.member(file).data;
+        if data.is_empty() || !sizes.contains(&(data.end - data.start)) {
+            return Ok(None);
+        }
+        hash_range(self.origin(file.origin), data).map(Some)
+    }
+
+    fn insert(&mut self, file: FileRef, hash: Option<ContentHash>) {
+        if let Some(hash) = hash {
+            self.by_content.entry(hash).or_default().push(file);
+        }
+        let member = &self.maps[file.origin as usize].members[file.member as usize];
+        self.by_path
+            .entry(member.path.clone())
+            .or_default()
+            .push(file);
+        if member.is_file() && !member.data.is_empty() {
+            let name = without_versions(base_name(&member.path));
+            self.by_name.entry(name).or_default().push(file);
+        }
+    }
+
+    pub(super) fn origins(&self) -> &[&'a dyn ReadAt] {
+        &self.origins
+    }
+
+    pub(super) fn origin(&self, origin: u32) -> &'a dyn ReadAt {
+        self.origins[origin as usize]
+    }
+
+    pub(super) fn map(&self, origin: u32) -> &TarMap {
+        &self.maps[origin as usize]
+    }
+
+    pub(super) fn member(&self, file: FileRef) -> &Member {
+        &self.map(file.origin).members[file.member as usize]
+    }
+
+    /// For each member of a target, the old members that its header and its contents come from.
+    pub(super) fn choose_counterparts(
+        &self,
+        target: &dyn ReadAt,
+        map: &TarMap,
+    ) -> Result<Vec<Choice>, ReadError> {
+        let hash = |member: &Member| match member.data.is_empty() {
+            true => Ok(None),
+            false => hash_range(target, &member.data).map(Some),
+        };
+        let hashes = map
+            .members
+            .par_iter()
+            .map(hash)
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut last = None;
+        let choose = |(member, hash)| {
+            let choice = self.choose(member, hash, last);
+            last = choice.header.or(last);
+            choice
+        };
+        Ok(map.members.iter().zip(hashes).map(choose).collect())
+    }
+
+    /// Prefers what continues the choice before, so that runs of unchanged members stay runs.
+    fn choose(&self, member: &Member, hash: Option<ContentHash>, last: Option<FileRef>) -> Choice {
+        let namesakes = self
+            .by_path
+            .get(&member.path)
+            .map_or(&[][..], Vec::as_slice);
+        let of_kind = |file: &FileRef| self.member(*file).kind == member.kind;
+        let path_rank = |file: &FileRef| (of_kind(file), file.is_after(last), *file);
+        let same_path = namesakes.iter().copied().max_by_key(path_rank);
+        let equals = hash
+            .and_then(|hash| self.by_content.get(&hash))
+            .map_or(&[][..], Vec::as_slice);
+        let content_rank = |file: &FileRef| {
+            let is_same_path = self.member(*file).path == member.path;
+            (
+                is_same_path && of_kind(file),
+                file.is_after(last),
+                is_same_path,
+                *file,
+            )
+        };
+        let same_content = equals.iter().copied().max_by_key(content_rank);
+        if let Some(file) = same_content {
+            let is_same_path = self.member(file).path == member.path && of_kind(&file);
+            let header = if is_same_path {
+                file
+            } else {
+                same_path.filter(of_kind).unwrap_or(file)
+            };
+            return Choice {
+                header: Some(header),
+                data: Some(Counterpart::Same(file)),
+            };
+        }
+        let is_like = |file: &FileRef| of_kind(file) && !self.member(*file).data.is_empty();
+        let like = match member.data.is_empty() {
+            true => None,
+            false => same_path.filter(is_like).or_else(|| self.namesake(member)),
+        };
+        let header = same_path.filter(of_kind).or(like);
+        Choice {
+            header,
+            data: like.map(Counterpart::Like),
+        }
+    }
+
+    /// The file whose name is the same but for versions, and whose path and size are the nearest.
+    fn namesake(&self, member: &Member) -> Option<FileRef> {
+        if !member.is_file() {
+            return None;
+        }
+        let files = self
+            .by_name
+            .get(&without_versions(base_name(&member.path)))?;
+        let path = without_versions(&member.path);
+        let size = member.data.end - member.data.start;
+        let rank = |file: &&FileRef| {
+            let old = self.member(**file);
+            let shared = shared_components(&path, &without_versions(&old.path));
+            let distance = (old.data.end - old.data.start).abs_diff(size);
+            (shared, std::cmp::Reverse(distance), **file)
+        };
+        files
+            .iter()
+            .rev()
+            .take(MAX_NAMESAKES)
+            .max_by_key(rank)
+            .copied()
+    }
+}
+
+fn sizes_of(targets: &[&dyn ReadAt]) -> Result<HashSet<u64>, ReadError> {
+    let mut sizes = HashSet::new();
+    for target in targets {
+        let map = TarMap::of(*target)?;
+        sizes.extend(
+            map.members
+                .iter()
+                .map(|member| member.data.end - member.data.start),
+        );
+    }
+    Ok(sizes)
+}
+
+fn hash_range(from: &dyn ReadAt, range: &Range<u64>) -> Result<ContentHash, ReadError> {
+    const CHUNK_BYTES: u64 = 128 << 10;
+    let mut hash = Xxh3::new();
+    let mut buffer = Vec::new();
+    let mut at = range.start;
+    while at < range.end {
+        let length = (range.end - at).min(CHUNK_BYTES);
+        buffer.resize(usize::try_from(length).unwrap_or(0), 0);
+        from.read_exact_at(&mut buffer, at)?;
+        hash.update(&buffer);
+        at += length;
+    }
+    Ok(hash.digest128())
+}

@@ -1,0 +1,170 @@
+//! Matching by file: which file of the old layers each file of a new layer came from.
+//!
+//! Identical contents are found by hash and never reach the byte matcher; what has a counterpart by
+//! path or by name is matched with it byte by byte; what is left, and what does not fit the memory
+//! budget, goes to the block matcher over all origins. The result is one list of covers.
+
+mod budget;
+mod index;
+mod names;
+mod pairs;
+
+pub use index::FileIndex;
+
+use crate::cover::{Cover, OriginId};
+use crate::read_at::{ReadAt, ReadError};
+use crate::tar_map::{BLOCK_BYTES, Member, TarMap, align};
+use budget::Budget;
+use index::FileRef;
+use pairs::Pair;
+
+/// How a layer is to be matched.
+#[derive(Debug, Clone, Copy)]
+pub struct MatchOptions {
+    /// Memory that all matching at once may use, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// What is known of a new layer: where its bytes are like old ones, and where its headers are.
+#[derive(Debug, Clone, Default)]
+pub struct LayerMatch {
+    /// In the order of the target, none overlapping another; neighbours that continue one another
+    /// are one cover.
+    pub covers: Vec<Cover>,
+    /// Offsets of the tar headers in the target, in order; all are multiples of 512.
+    pub headers: Vec<u64>,
+}
+
+/// Matches one new layer against the files of `index`.
+///
+/// Fails only where the target or an origin cannot be read.
+pub fn match_layer(
+    target: &dyn ReadAt,
+    index: &FileIndex<'_>,
+    options: &MatchOptions,
+) -> Result<LayerMatch, ReadError> {
+    let map = TarMap::of(target)?;
+    let choices = index.choose_counterparts(target, &map)?;
+    let pairs: Vec<Pair> = (map.members.iter().zip(&choices))
+        .filter_map(|(member, choice)| Pair::of(index, member, choice))
+        .collect();
+    let budget = Budget::new(options.memory_bytes);
+    let mut pair_covers = pairs::match_all(target, index, &pairs, &budget)?.into_iter();
+
+    let mut covers = CoverList::default();
+    for (member, choice) in map.members.iter().zip(&choices) {
+        if let Some(header) = choice.header {
+            covers.push(header_cover(index, member, header));
+        }
+        match choice.data {
+            Some(Counterpart::Same(file)) => covers.push(same_data_cover(index, member, file)),
+            Some(Counterpart::Like(_)) if Pair::of(index, member, choice).is_some() => {
+                pair_covers
+                    .next()
+                    .into_iter()
+                    .flatten()
+                    .for_each(|cover| covers.push(cover));
+            }
+            _ => {}
+        }
+    }
+    if let Some(tail) = tail_cover(target, index, &map, &choices) {
+        covers.push(tail);
+    }
+    let covers = covers.0;
+    let headers = map.members.iter().map(|member| member.header).collect();
+    Ok(LayerMatch { covers, headers })
+}
+
+/// Where a member of the target came from.
+#[derive(Debug, Clone, Copy, Default)]
+struct Choice {
+    /// The old member whose header is most like this one's.
+    header: Option<FileRef>,
+    /// The old member whose contents are.
+    data: Option<Counterpart>,
+}
+
+/// An old file for the contents of a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counterpart {
+    /// The contents are equal.
+    Same(FileRef),
+    /// The path or the name is.
+    Like(FileRef),
+}
+
+/// Covers in order; one that continues the last one becomes part of it.
+#[derive(Default)]
+struct CoverList(Vec<Cover>);
+
+impl CoverList {
+    fn push(&mut self, cover: Cover) {
+        if cover.length == 0 {
+            return;
+        }
+        match self.0.last_mut() {
+            Some(last)
+                if last.origin == cover.origin
+                    && last.target_end() == cover.target
+                    && last.origin_end() == cover.at =>
+            {
+                last.length += cover.length;
+            }
+            _ => self.0.push(cover),
+        }
+    }
+}
+
+fn header_cover(index: &FileIndex<'_>, member: &Member, old: FileRef) -> Cover {
+    let old_member = index.member(old);
+    let length = member.data.start - member.header;
+    let length = length.min(old_member.data.start - old_member.header);
+    Cover {
+        target: member.header,
+        length,
+        origin: OriginId(old.origin),
+        at: old_member.header,
+    }
+}
+
+/// Equal contents, and the padding after them where the old file has as much.
+fn same_data_cover(index: &FileIndex<'_>, member: &Member, old: FileRef) -> Cover {
+    let old_data = &index.member(old).data;
+    let data_length = member.data.end - member.data.start;
+    let padded = align(member.data.end) - member.data.start;
+    let fits = old_data.start.is_multiple_of(BLOCK_BYTES)
+        && member.data.start.is_multiple_of(BLOCK_BYTES)
+        && old_data.start + padded <= index.origin(old.origin).size();
+    let length = if fits { padded } else { data_length };
+    Cover {
+        target: member.data.start,
+        length,
+        origin: OriginId(old.origin),
+        at: old_data.start,
+    }
+}
+
+/// The end-of-archive blocks, from the origin that served last.
+fn tail_cover(
+    target: &dyn ReadAt,
+    index: &FileIndex<'_>,
+    map: &TarMap,
+    choices: &[Choice],
+) -> Option<Cover> {
+    let origin = choices
+        .iter()
+        .rev()
+        .find_map(|choice| choice.header)?
+        .origin;
+    let at = index.map(origin).tail;
+    let length = (target.size() - map.tail).min(index.origin(origin).size() - at);
+    // A tail that is longer than the blocking of an archive is something else, for the gap filler.
+    let is_plain = length <= 64 * BLOCK_BYTES;
+    is_plain.then_some(Cover {
+        target: map.tail,
+        length,
+        origin: OriginId(origin),
+        at,
+    })
+}

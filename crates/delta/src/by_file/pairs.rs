@@ -1,0 +1,87 @@
+//! Byte-level matching of files with their counterparts, in parallel within the memory budget.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::budget::Budget;
+use super::index::{FileIndex, FileRef};
+use super::{Choice, Counterpart};
+use crate::byte_match::{self, match_bytes};
+use crate::cover::{Cover, OriginId};
+use crate::read_at::{ReadAt, ReadError};
+use crate::tar_map::Member;
+
+/// A new file and the old one that it is to be matched with.
+pub(super) struct Pair {
+    new: Range<u64>,
+    old: FileRef,
+}
+
+impl Pair {
+    /// The pair that a choice asks for, if it does.
+    pub(super) fn of(index: &FileIndex<'_>, member: &Member, choice: &Choice) -> Option<Self> {
+        match choice.data {
+            Some(Counterpart::Like(old)) if !index.member(old).data.is_empty() => Some(Self {
+                new: member.data.clone(),
+                old,
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// The covers of each pair, in order. A pair that the budget does not allow has none.
+pub(super) fn match_all(
+    target: &dyn ReadAt,
+    index: &FileIndex<'_>,
+    pairs: &[Pair],
+    budget: &Budget,
+) -> Result<Vec<Vec<Cover>>, ReadError> {
+    pairs
+        .par_iter()
+        .map(|pair| match_pair(target, index, pair, budget))
+        .collect()
+}
+
+fn match_pair(
+    target: &dyn ReadAt,
+    index: &FileIndex<'_>,
+    pair: &Pair,
+    budget: &Budget,
+) -> Result<Vec<Cover>, ReadError> {
+    let old_range = &index.member(pair.old).data;
+    let (old_bytes, new_bytes) = (length(old_range), length(&pair.new));
+    let needed = byte_match::memory_bytes(old_bytes, new_bytes);
+    if old_bytes > byte_match::MAX_OLD_BYTES || !budget.allows(needed) {
+        return Ok(Vec::new());
+    }
+    budget.with(needed, || {
+        let old = read_range(index.origin(pair.old.origin), old_range)?;
+        let new = read_range(target, &pair.new)?;
+        let covers = match_bytes(&old, &new).unwrap_or_default();
+        let to_cover = |cover: byte_match::ByteCover| Cover {
+            target: pair.new.start + cover.new as u64,
+            length: cover.length as u64,
+            origin: OriginId(pair.old.origin),
+            at: old_range.start + cover.old as u64,
+        };
+        Ok(covers.into_iter().map(to_cover).collect())
+    })
+}
+
+fn length(range: &Range<u64>) -> u64 {
+    range.end - range.start
+}
+
+fn read_range(from: &dyn ReadAt, range: &Range<u64>) -> Result<Vec<u8>, ReadError> {
+    let offset = range.start;
+    let too_long = ReadError::OutOfRange {
+        offset,
+        length: length(range),
+        size: from.size(),
+    };
+    let mut bytes = vec![0; usize::try_from(length(range)).map_err(|_| too_long)?];
+    from.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes)
+}
