@@ -222,7 +222,7 @@ mod tests {
             BLOCK_SIZE + 1,
             3 * BLOCK_SIZE,
         ] {
-            let layer: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            let layer: Vec<u8> = (0..=250).cycle().take(length).collect();
             let (diff_id, bytes) = written(&layer);
             let digests = parse(&bytes, diff_id).unwrap();
             for (block, content) in (0..).zip(layer.chunks(BLOCK_SIZE)) {

@@ -264,9 +264,9 @@ fn set_names(index: &mut Index, checked: &Checked, was_there: bool) -> Committed
     }
 }
 
-/// Replaces the index by one from which images were taken, `condemned` with them. On a full disk the
-/// data of those images goes first, to make room: cut short there, an image that was to be removed
-/// is listed and damaged, and the next prune removes it.
+/// Replaces the index by one from which images were taken. On a full disk the layers of those images
+/// go first, to make room: cut short there, an image that was to be removed is still listed, without
+/// its layers, and removing it again completes the work.
 pub(crate) fn replace_index(
     store: &Store,
     index: &Index,

@@ -68,6 +68,15 @@ pub(crate) fn rename(file: NamedTempFile, target: &Path) -> Result<File, FileErr
         .map_err(|error| failed("rename a file to", target)(error.error))
 }
 
+/// Renames a temporary file to `target` unless there is a file already: `None`, and ours is gone.
+pub(crate) fn rename_new(file: NamedTempFile, target: &Path) -> Result<Option<File>, FileError> {
+    match file.persist_noclobber(target) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+        Err(error) => Err(failed("rename a file to", target)(error.error)),
+    }
+}
+
 /// Replaces the file `target` by one that holds `bytes`, durably: sync, rename, sync the directory.
 pub(crate) fn replace_file(
     temporary: &Path,

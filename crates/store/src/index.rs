@@ -152,6 +152,13 @@ impl Index {
         before
     }
 
+    /// Takes names away from an image, which stays.
+    pub(crate) fn take_names(&mut self, image: ImageId, names: &[Name]) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.image == image) {
+            entry.names.retain(|name| !names.contains(name));
+        }
+    }
+
     /// Takes an image out.
     pub(crate) fn remove(&mut self, image: ImageId) {
         self.entries.retain(|entry| entry.image != image);

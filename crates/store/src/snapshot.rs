@@ -246,10 +246,16 @@ impl StoredImage {
         sizes.fold(0, u64::saturating_add)
     }
 
+    /// Every blob of the image.
     pub(crate) fn blobs(&self) -> impl Iterator<Item = Digest> + use<'_> {
-        let documents = [Some(self.id.0), Some(self.manifest), self.original_manifest];
         let layers = self.layers.iter().map(|layer| layer.diff_id.0);
-        documents.into_iter().flatten().chain(layers)
+        self.documents().chain(layers)
+    }
+
+    /// Its blobs without the layers.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = Digest> + use<> {
+        let documents = [Some(self.id.0), Some(self.manifest), self.original_manifest];
+        documents.into_iter().flatten()
     }
 }
 

@@ -172,6 +172,11 @@ impl Store {
         lock::acquire(&self.root, self.lock_wait)
     }
 
+    /// For tidying up, which a later prune does as well: not worth a long wait.
+    pub(crate) fn lock_briefly(&self) -> Result<Exclusive, LockError> {
+        lock::acquire(&self.root, self.lock_wait.min(Duration::from_secs(1)))
+    }
+
     pub(crate) fn index_path(&self) -> PathBuf {
         self.root.join("index.json")
     }

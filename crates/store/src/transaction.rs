@@ -139,7 +139,7 @@ impl Transaction {
         let waiting = waiting.map(|layer| layer.size_bytes);
         waiting.or_else(|| {
             let found = self.store.blob_path(diff_id.0).metadata().ok()?;
-            found.is_file().then(|| found.len())
+            found.is_file().then_some(found.len())
         })
     }
 
@@ -180,30 +180,53 @@ impl Transaction {
     /// The block digests go first: a layer that is in its place has them. They stay locked until the
     /// layer is there, or a prune would take them for leftovers.
     fn place(&mut self, layer: FinishedLayer) -> Result<(), LayerError> {
-        if self.is_in_place(&layer)? {
+        let FinishedLayer {
+            diff_id,
+            size_bytes,
+            ..
+        } = layer;
+        let target = self.store.blob_path(diff_id.0);
+        let found = self.find_in_place(diff_id, size_bytes)?;
+        if found == InPlace::Whole {
             return Ok(());
         }
-        let target = self.store.blob_path(layer.diff_id.0);
-        let blocks = durable::rename(layer.blocks, &self.store.blocks_path(layer.diff_id))?;
-        let pin = durable::rename(layer.layer, &target)?;
+        let blocks = durable::rename(layer.blocks, &self.store.blocks_path(diff_id))?;
+        let pin = match found {
+            InPlace::Damaged => durable::rename(layer.layer, &target)?,
+            _ => match durable::rename_new(layer.layer, &target)? {
+                Some(pin) => pin,
+                // Another process has just put it there; its bytes are the same.
+                None => return self.pin_again(diff_id),
+            },
+        };
         drop(blocks);
-        self.pins.insert(layer.diff_id, pin);
-        self.placed.push(layer.diff_id.0);
+        self.pins.insert(diff_id, pin);
+        self.placed.push(diff_id.0);
         Ok(())
     }
 
-    /// Whether the store has the layer already, as long as it should be; then it is pinned. A shorter
-    /// or longer file is damage, and is replaced.
-    fn is_in_place(&mut self, layer: &FinishedLayer) -> Result<bool, FileError> {
-        let path = self.store.blob_path(layer.diff_id.0);
-        self.pins.remove(&layer.diff_id);
+    /// Looks whether the store has the layer already, and pins it if so. A file that is shorter or
+    /// longer is damaged, and is replaced.
+    fn find_in_place(&mut self, diff_id: DiffId, size_bytes: u64) -> Result<InPlace, FileError> {
+        let path = self.store.blob_path(diff_id.0);
         let Some(file) = durable::open_held(&path)? else {
-            return Ok(false);
+            return Ok(InPlace::Absent);
         };
-        let size_bytes = file.metadata().map_err(failed("inspect", &path))?.len();
-        let has_blocks = self.store.blocks_path(layer.diff_id).exists();
-        self.pins.insert(layer.diff_id, file);
-        Ok(size_bytes == layer.size_bytes && has_blocks)
+        let found_bytes = file.metadata().map_err(failed("inspect", &path))?.len();
+        let has_blocks = self.store.blocks_path(diff_id).exists();
+        self.pins.insert(diff_id, file);
+        Ok(match found_bytes == size_bytes && has_blocks {
+            true => InPlace::Whole,
+            false => InPlace::Damaged,
+        })
+    }
+
+    /// Should the other process remove the layer again before it is pinned here, the commit says that
+    /// it is missing.
+    fn pin_again(&mut self, diff_id: DiffId) -> Result<(), LayerError> {
+        self.pins.remove(&diff_id);
+        self.pin_one(diff_id)?;
+        Ok(())
     }
 
     /// What a process that died has left of this layer in `tmp/`. It is removed here, and here a
@@ -226,7 +249,7 @@ impl Transaction {
             return Ok(());
         }
         self.pins.clear();
-        let _lock = self.store.lock().map_err(|_| TakeBackError)?;
+        let _lock = self.store.lock_briefly().map_err(|_| TakeBackError)?;
         let index = index::read_index(&self.store).map_err(|_| TakeBackError)?;
         let snapshot = Snapshot::of_index(&self.store, &index);
         let reachable: HashSet<Digest> = snapshot.reachable().ok_or(TakeBackError)?;
@@ -239,6 +262,14 @@ impl Transaction {
         }
         Ok(())
     }
+}
+
+/// What lies where a finished layer belongs.
+#[derive(PartialEq, Eq)]
+enum InPlace {
+    Absent,
+    Damaged,
+    Whole,
 }
 
 /// What could not be taken back is unreachable, and a prune finds it.
