@@ -13,9 +13,7 @@ use delta::native::{EncodeOptions, LayerDecoder, Limits, Origin, encode};
 use delta::read_at::{FileBasis, ReadAt};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut files = std::env::args()
-        .skip(1)
-        .map(|path| FileBasis::new(File::open(path)?));
+    let mut files = std::env::args().skip(1).map(|path| FileBasis::new(File::open(path)?));
     let target = files.next().ok_or("which TARGET.tar?")??;
     let bases = files.collect::<Result<Vec<_>, _>>()?;
     let bases: Vec<&dyn ReadAt> = bases.iter().map(|base| base as &dyn ReadAt).collect();
@@ -23,60 +21,28 @@ fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let index = FileIndex::build(&bases, &[&target])?;
     println!("index   {:>9.2?}", start.elapsed());
-    let matched = match_layer(
-        &target,
-        &index,
-        &MatchOptions {
-            memory_bytes: 400 << 20,
-        },
-    )?;
-    println!(
-        "match   {:>9.2?}  {} covers",
-        start.elapsed(),
-        matched.covers.len()
-    );
+    let matched = match_layer(&target, &index, &MatchOptions { memory_bytes: 400 << 20 })?;
+    println!("match   {:>9.2?}  {} covers", start.elapsed(), matched.covers.len());
 
     // The first byte of each made-up diffID is the number of the base.
     let mut origins = Vec::new();
     for (number, base) in (0u8..).zip(&bases) {
         let mut diff_id = [0; 32];
         diff_id[0] = number;
-        origins.push((
-            Origin::Layer {
-                diff_id,
-                size: base.size(),
-            },
-            *base,
-        ));
+        origins.push((Origin::Layer { diff_id, size: base.size() }, *base));
     }
     let mut delta = Vec::new();
     let options = EncodeOptions { zstd_level: 19 };
     let report = encode(&target, [0; 32], &origins, &matched, &options, &mut delta)?;
     println!("encode  {:>9.2?}  {report:?}", start.elapsed());
 
-    let limits = Limits {
-        memory_bytes: 16 << 20,
-        output_bytes: u64::MAX,
-    };
+    let limits = Limits { memory_bytes: 16 << 20, output_bytes: u64::MAX };
     let mut decoder = LayerDecoder::new(delta.as_slice(), &limits)?;
     let number = |origin: &Origin| usize::from(origin.diff_id()[0]);
-    let used: Vec<_> = decoder
-        .needs()
-        .origins
-        .iter()
-        .map(|o| bases[number(o)])
-        .collect();
-    let mut check = Check {
-        target: &target,
-        at: 0,
-        is_right: true,
-    };
+    let used: Vec<_> = decoder.needs().origins.iter().map(|o| bases[number(o)]).collect();
+    let mut check = Check { target: &target, at: 0, is_right: true };
     while decoder.next_frame(&used, &mut check)?.is_some() {}
-    println!(
-        "apply   {:>9.2?}  memory {}",
-        start.elapsed(),
-        decoder.needs().memory_bytes
-    );
+    println!("apply   {:>9.2?}  memory {}", start.elapsed(), decoder.needs().memory_bytes);
     println!("correct {}", check.is_right && check.at == target.size());
     Ok(())
 }

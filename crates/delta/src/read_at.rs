@@ -42,11 +42,7 @@ fn check_range(size: u64, offset: u64, length: usize) -> Result<(), ReadError> {
     let length = length as u64;
     match offset.checked_add(length) {
         Some(end) if end <= size => Ok(()),
-        _ => Err(ReadError::OutOfRange {
-            offset,
-            length,
-            size,
-        }),
+        _ => Err(ReadError::OutOfRange { offset, length, size }),
     }
 }
 
@@ -107,13 +103,11 @@ impl ReadAt for FileBasis {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
         use std::os::unix::fs::FileExt;
         check_range(self.size, offset, buffer.len())?;
-        self.file
-            .read_exact_at(buffer, offset)
-            .map_err(|source| ReadError::Io {
-                offset,
-                length: buffer.len() as u64,
-                source,
-            })
+        self.file.read_exact_at(buffer, offset).map_err(|source| ReadError::Io {
+            offset,
+            length: buffer.len() as u64,
+            source,
+        })
     }
 }
 
@@ -140,9 +134,7 @@ impl<T: ReadAt> Concat<T> {
 
     /// The index of the part that holds `offset`; the last one that starts at or before it.
     pub fn part_at(&self, offset: u64) -> usize {
-        self.parts
-            .partition_point(|(start, _)| *start <= offset)
-            .saturating_sub(1)
+        self.parts.partition_point(|(start, _)| *start <= offset).saturating_sub(1)
     }
 }
 
@@ -179,10 +171,7 @@ mod tests {
         assert_eq!(&buffer, b"bcdef");
         for (offset, length) in [(4, 5), (8, 1), (u64::MAX, 1), (9, 0)] {
             let error = basis.read_exact_at(&mut vec![0; length], offset);
-            assert!(
-                matches!(error, Err(ReadError::OutOfRange { size: 8, .. })),
-                "{offset}"
-            );
+            assert!(matches!(error, Err(ReadError::OutOfRange { size: 8, .. })), "{offset}");
         }
         basis.read_exact_at(&mut [], 8).unwrap();
     }

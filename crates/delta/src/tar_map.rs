@@ -59,20 +59,13 @@ pub struct TarMap {
 
 /// The next multiple of [`BLOCK_BYTES`]; saturates at the last one that a `u64` holds.
 pub fn align(offset: u64) -> u64 {
-    offset
-        .checked_next_multiple_of(BLOCK_BYTES)
-        .unwrap_or(u64::MAX - (BLOCK_BYTES - 1))
+    offset.checked_next_multiple_of(BLOCK_BYTES).unwrap_or(u64::MAX - (BLOCK_BYTES - 1))
 }
 
 impl TarMap {
     /// Walks over the headers of `tar`; contents are not read, but for those of extended headers.
     pub fn of(tar: &dyn ReadAt) -> Result<Self, ReadError> {
-        let mut walk = Walk {
-            tar,
-            map: Self::default(),
-            long: Extension::default(),
-            pending: 0,
-        };
+        let mut walk = Walk { tar, map: Self::default(), long: Extension::default(), pending: 0 };
         while walk.step()? {}
         Ok(walk.map)
     }
@@ -116,9 +109,7 @@ impl Walk<'_> {
             _ if is_extension => own_size,
             _ => self.long.size.unwrap_or(own_size),
         };
-        let Some(data_end) = data_start
-            .checked_add(size)
-            .filter(|end| *end <= self.tar.size())
+        let Some(data_end) = data_start.checked_add(size).filter(|end| *end <= self.tar.size())
         else {
             return Ok(false);
         };
@@ -126,17 +117,8 @@ impl Walk<'_> {
         if is_extension {
             self.take_extension(kind, &data)?;
         }
-        let path = if is_extension {
-            Vec::new()
-        } else {
-            self.path_of(&header)
-        };
-        self.map.members.push(Member {
-            header: at,
-            data,
-            kind,
-            path,
-        });
+        let path = if is_extension { Vec::new() } else { self.path_of(&header) };
+        self.map.members.push(Member { header: at, data, kind, path });
         self.map.tail = align(data_end).min(self.tar.size());
         self.settle_paths(is_extension);
         Ok(self.map.tail == align(data_end))
@@ -151,17 +133,12 @@ impl Walk<'_> {
         self.long = Extension::default();
         if let Some((last, before)) = self.map.members.split_last_mut() {
             let first = before.len() - std::mem::take(&mut self.pending);
-            before[first..]
-                .iter_mut()
-                .for_each(|member| member.path.clone_from(&last.path));
+            before[first..].iter_mut().for_each(|member| member.path.clone_from(&last.path));
         }
     }
 
     fn header_at(&self, at: u64) -> Result<Option<Block>, ReadError> {
-        if at
-            .checked_add(BLOCK_BYTES)
-            .is_none_or(|end| end > self.tar.size())
-        {
+        if at.checked_add(BLOCK_BYTES).is_none_or(|end| end > self.tar.size()) {
             return Ok(None);
         }
         let mut header = [0; 512];
@@ -175,10 +152,7 @@ impl Walk<'_> {
         let mut next = at + BLOCK_BYTES;
         let mut continues = header[156] == b'S' && header[482] != 0;
         while continues {
-            if next
-                .checked_add(BLOCK_BYTES)
-                .is_none_or(|end| end > self.tar.size())
-            {
+            if next.checked_add(BLOCK_BYTES).is_none_or(|end| end > self.tar.size()) {
                 return Ok(None);
             }
             let mut flag = [0];
@@ -224,10 +198,7 @@ impl Walk<'_> {
         };
         path.truncate(MAX_PATH_BYTES);
         let start = if path.starts_with(b"./") { 2 } else { 0 };
-        let end = path
-            .iter()
-            .rposition(|c| *c != b'/')
-            .map_or(start, |last| last + 1);
+        let end = path.iter().rposition(|c| *c != b'/').map_or(start, |last| last + 1);
         path.get(start..end).unwrap_or_default().to_vec()
     }
 }
@@ -282,22 +253,14 @@ mod tests {
 
     fn archive(long: bool) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
-        let name = if long {
-            "d/".repeat(80) + "file"
-        } else {
-            "./d/file".into()
-        };
+        let name = if long { "d/".repeat(80) + "file" } else { "./d/file".into() };
         let mut header = tar::Header::new_gnu();
         header.set_size(700);
-        builder
-            .append_data(&mut header, &name, &[7u8; 700][..])
-            .unwrap();
+        builder.append_data(&mut header, &name, &[7u8; 700][..]).unwrap();
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(tar::EntryType::Directory);
         header.set_size(0);
-        builder
-            .append_data(&mut header, "folder/", &[][..])
-            .unwrap();
+        builder.append_data(&mut header, "folder/", &[][..]).unwrap();
         builder.into_inner().unwrap()
     }
 
@@ -315,10 +278,7 @@ mod tests {
     #[test]
     fn a_long_name_belongs_to_the_header_after_it() {
         let map = TarMap::of(&archive(true)).unwrap();
-        assert_eq!(
-            map.members.iter().map(|m| m.kind).collect::<Vec<_>>(),
-            b"L05"
-        );
+        assert_eq!(map.members.iter().map(|m| m.kind).collect::<Vec<_>>(), b"L05");
         assert_eq!(map.members[0].path, map.members[1].path);
         assert_eq!(map.members[1].path, ("d/".repeat(80) + "file").as_bytes());
     }
@@ -336,10 +296,7 @@ mod tests {
         for cut in 0..tar.len() {
             let map = TarMap::of(&tar[..cut].to_vec()).unwrap();
             assert!(map.tail <= cut as u64, "{cut}");
-            assert!(
-                map.members.iter().all(|m| m.data.end <= cut as u64),
-                "{cut}"
-            );
+            assert!(map.members.iter().all(|m| m.data.end <= cut as u64), "{cut}");
         }
     }
 

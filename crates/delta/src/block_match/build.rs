@@ -54,11 +54,7 @@ impl Blocks {
             count += origin.size() / u64::from(size_bytes);
         }
         let count = u32::try_from(count).ok()?;
-        Some(Self {
-            size_bytes,
-            count,
-            first_blocks,
-        })
+        Some(Self { size_bytes, count, first_blocks })
     }
 
     /// What a table of all blocks takes at most; the last term is what every table has.
@@ -77,14 +73,9 @@ pub(super) fn hash_blocks(
     for (origin, id) in origins.iter().zip(0..) {
         hasher
             .hash_origin(*origin, blocks)
-            .map_err(|source| MatchError::Origin {
-                origin: OriginId(id),
-                source,
-            })?;
+            .map_err(|source| MatchError::Origin { origin: OriginId(id), source })?;
     }
-    hasher
-        .entries
-        .extend(hasher.longest_runs.iter().flatten().map(|run| run.first));
+    hasher.entries.extend(hasher.longest_runs.iter().flatten().map(|run| run.first));
     Ok(hasher.entries)
 }
 
@@ -133,10 +124,7 @@ impl BlockHasher {
     }
 
     fn hash_block(&mut self, block: &[u8]) {
-        let entry = Entry {
-            key: key_of(RollingHash::of(block).spread()),
-            block: self.next_block,
-        };
+        let entry = Entry { key: key_of(RollingHash::of(block).spread()), block: self.next_block };
         self.next_block += 1;
         let byte = block[0];
         if block.iter().any(|&other| other != byte) {
@@ -148,13 +136,7 @@ impl BlockHasher {
             Some((of, run)) if *of == byte => run.blocks += 1,
             _ => {
                 self.end_run();
-                self.run = Some((
-                    byte,
-                    Run {
-                        first: entry,
-                        blocks: 1,
-                    },
-                ));
+                self.run = Some((byte, Run { first: entry, blocks: 1 }));
             }
         }
     }

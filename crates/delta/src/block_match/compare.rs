@@ -31,10 +31,7 @@ pub(super) struct Places<'a> {
 
 impl Comparer {
     pub(super) fn new() -> Self {
-        Self {
-            origin_bytes: vec![0; PIECE_BYTES_MAX],
-            target_bytes: vec![0; PIECE_BYTES_MAX],
-        }
+        Self { origin_bytes: vec![0; PIECE_BYTES_MAX], target_bytes: vec![0; PIECE_BYTES_MAX] }
     }
 
     /// Bytes that are alike from both places on; at most `limit`, which must be there.
@@ -68,11 +65,8 @@ impl Comparer {
         while alike < limit {
             let length = piece_of(piece, limit - alike);
             let back = alike + length as u64;
-            let before = Places {
-                at: places.at - back,
-                target_at: places.target_at - back,
-                ..places
-            };
+            let before =
+                Places { at: places.at - back, target_at: places.target_at - back, ..places };
             let (origin, target) = self.read(before, 0, length)?;
             match last_difference(origin, target) {
                 Some(index) => return Ok(alike + (length - 1 - index) as u64),
@@ -111,10 +105,7 @@ impl Comparer {
     ) -> Result<(&[u8], &[u8]), CompareError> {
         let origin = &mut self.origin_bytes[..length];
         let target = &mut self.target_bytes[..length];
-        places
-            .origin
-            .read_exact_at(origin, places.at + skip)
-            .map_err(CompareError::Origin)?;
+        places.origin.read_exact_at(origin, places.at + skip).map_err(CompareError::Origin)?;
         places
             .target
             .read_exact_at(target, places.target_at + skip)

@@ -70,21 +70,14 @@ impl<'a> Finder<'a> {
     /// A block right here, else the previous cover behind a small difference, else a block ahead.
     fn find(&mut self) -> Result<Option<Cover>, MatchError> {
         let index = self.index;
-        let here = self
-            .windows
-            .candidates_here(&index.table)
-            .map_err(target_error)?;
+        let here = self.windows.candidates_here(&index.table).map_err(target_error)?;
         if let Some(cover) = self.best_of(here)? {
             return Ok(Some(cover));
         }
         if let Some(cover) = self.resume()? {
             return Ok(Some(cover));
         }
-        while let Some(ahead) = self
-            .windows
-            .next_candidates(&index.table)
-            .map_err(target_error)?
-        {
+        while let Some(ahead) = self.windows.next_candidates(&index.table).map_err(target_error)? {
             if let Some(cover) = self.best_of(ahead)? {
                 return Ok(Some(cover));
             }
@@ -100,9 +93,7 @@ impl<'a> Finder<'a> {
         }
         let position = self.windows.position();
         let mut best: Option<(u64, usize, u64)> = None;
-        let blocks = candidates
-            .iter()
-            .map(|entry| self.index.blocks.place_of(entry.block));
+        let blocks = candidates.iter().map(|entry| self.index.blocks.place_of(entry.block));
         for (origin, at) in self.continuation(position).into_iter().chain(blocks) {
             let alike = self.verify(origin, at, position)?;
             if alike > best.map_or(0, |(alike, ..)| alike) {
@@ -165,9 +156,7 @@ impl<'a> Finder<'a> {
         let Some((origin, at)) = self.continuation(position) else {
             return Ok(None);
         };
-        let length = self
-            .limit_forwards(origin, at, position)
-            .min(RESUME_WINDOW_BYTES);
+        let length = self.limit_forwards(origin, at, position).min(RESUME_WINDOW_BYTES);
         let places = self.places(origin, at, position);
         let run = self.comparer.first_run(places, length, RESUME_BYTES_MIN);
         match run.map_err(|error| compare_error(origin, error))? {
@@ -199,12 +188,7 @@ impl<'a> Finder<'a> {
 
     fn places(&self, origin: usize, at: u64, target_at: u64) -> Places<'a> {
         let origin = self.index.origins[origin];
-        Places {
-            origin,
-            at,
-            target: self.target,
-            target_at,
-        }
+        Places { origin, at, target: self.target, target_at }
     }
 }
 
@@ -219,10 +203,7 @@ fn target_error(source: ReadError) -> MatchError {
 
 fn compare_error(origin: usize, error: CompareError) -> MatchError {
     match error {
-        CompareError::Origin(source) => MatchError::Origin {
-            origin: origin_id(origin),
-            source,
-        },
+        CompareError::Origin(source) => MatchError::Origin { origin: origin_id(origin), source },
         CompareError::Target(source) => MatchError::Target { source },
     }
 }

@@ -35,10 +35,7 @@ pub struct BlockIndexOptions {
 impl Default for BlockIndexOptions {
     /// Blocks of 128 bytes, 64 MiB.
     fn default() -> Self {
-        Self {
-            block_size_bytes: 128,
-            memory_limit_bytes: 64 << 20,
-        }
+        Self { block_size_bytes: 128, memory_limit_bytes: 64 << 20 }
     }
 }
 
@@ -87,11 +84,7 @@ impl<'a> BlockIndex<'a> {
         let blocks = Blocks::plan(origins, options)?;
         let table = BlockTable::new(build::hash_blocks(origins, &blocks)?);
         let origins = origins.to_vec();
-        Ok(Self {
-            origins,
-            blocks,
-            table,
-        })
+        Ok(Self { origins, blocks, table })
     }
 
     /// Finds ranges of the origins that are exactly like parts of `range` of the target.
@@ -132,13 +125,9 @@ impl<'a> BlockIndex<'a> {
         let (offset, length) = (range.start, range.end.saturating_sub(range.start));
         match range.start <= range.end && range.end <= size {
             true => Ok(()),
-            false => Err(MatchError::Target {
-                source: ReadError::OutOfRange {
-                    offset,
-                    length,
-                    size,
-                },
-            }),
+            false => {
+                Err(MatchError::Target { source: ReadError::OutOfRange { offset, length, size } })
+            }
         }
     }
 }

@@ -37,10 +37,7 @@ impl RollingHash {
             hash = hash.wrapping_mul(MULTIPLIER).wrapping_add(u64::from(byte));
         }
         let leaving_power = power_of_multiplier(window.len());
-        Self {
-            hash,
-            leaving_power,
-        }
+        Self { hash, leaving_power }
     }
 
     /// Moves the window by one byte.

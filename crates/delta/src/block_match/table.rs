@@ -20,12 +20,11 @@ pub(super) struct Entry {
 pub(super) struct BlockTable {
     /// Sorted by key, and then by block.
     entries: Vec<Entry>,
-    /// Where the entries of each value of the key's upper bits start; one more than there are.
+    /// Where the entries of each bucket, a value of the key's upper bits, start; and the end.
     bucket_starts: Vec<u32>,
     bucket_shift: u32,
-    /// Two bits for each hash that occurs, of 8 to 16 in all: few windows get past it.
+    /// A word for each bucket, with three bits set for each key in it: few windows get past that.
     filter: Vec<u64>,
-    filter_shift: u32,
 }
 
 impl BlockTable {
@@ -35,14 +34,12 @@ impl BlockTable {
         drop_surplus(&mut entries);
         entries.shrink_to_fit();
         let log_count = entries.len().max(1).ilog2();
-        // A bucket for 4 to 8 entries, 8 to 16 bits for an entry.
+        // A bucket for 4 to 8 entries; a word of the filter for as many: 8 to 16 bits for each.
         let bucket_shift = 32 - log_count.saturating_sub(2);
-        let filter_shift = 64 - (log_count + 4).clamp(6, 32);
         let mut table = Self {
             bucket_starts: bucket_starts(&entries, bucket_shift),
             bucket_shift,
-            filter: vec![0; 1 << (64 - filter_shift - 6)],
-            filter_shift,
+            filter: vec![0; bucket_of(u32::MAX, bucket_shift) + 1],
             entries,
         };
         table.fill_filter();
@@ -53,8 +50,8 @@ impl BlockTable {
     #[inline]
     pub(super) fn may_have(&self, spread: u64) -> bool {
         let key = key_of(spread);
-        let [(word, bit), (other_word, other_bit)] = self.filter_places(key);
-        self.filter[word] & bit != 0 && self.filter[other_word] & other_bit != 0
+        let (word, bits) = self.filter_place(key);
+        self.filter[word] & bits == bits
     }
 
     /// The blocks with the key of this hash, in ascending order; at most [`CANDIDATES_MAX`].
@@ -80,24 +77,16 @@ impl BlockTable {
 
     fn fill_filter(&mut self) {
         for index in 0..self.entries.len() {
-            for (word, bit) in self.filter_places(self.entries[index].key) {
-                self.filter[word] |= bit;
-            }
+            let (word, bits) = self.filter_place(self.entries[index].key);
+            self.filter[word] |= bits;
         }
     }
 
-    /// The two bits of a key.
+    /// The word of a key, and its three bits there: one word, so one miss of the cache and one branch.
     #[inline]
-    fn filter_places(&self, key: u32) -> [(usize, u64); 2] {
-        let place = |multiplier: u64| {
-            let place = u64::from(key).wrapping_mul(multiplier) >> self.filter_shift;
-            // At most 32 bits are left, of which six choose the bit.
-            (
-                usize::try_from(place >> 6).unwrap_or(0),
-                1_u64 << (place & 63),
-            )
-        };
-        [place(0x9e37_79b9_7f4a_7c15), place(0xc2b2_ae3d_27d4_eb4f)]
+    fn filter_place(&self, key: u32) -> (usize, u64) {
+        let word = bucket_of(key, self.bucket_shift);
+        (word, 1 << (key & 63) | 1 << (key >> 6 & 63) | 1 << (key >> 12 & 63))
     }
 }
 
@@ -108,12 +97,15 @@ pub(super) fn key_of(spread: u64) -> u32 {
 }
 
 /// An index that fits `usize`, since the entries are in memory.
+#[inline]
 fn usize_of(index: u32) -> usize {
     usize::try_from(index).unwrap_or(usize::MAX)
 }
 
+#[inline]
 fn bucket_of(key: u32, shift: u32) -> usize {
-    usize_of(key.checked_shr(shift).unwrap_or(0))
+    // In 64 bits, since a single bucket shifts all 32 out. What is left fits 32.
+    usize::try_from(u64::from(key) >> shift).unwrap_or(usize::MAX)
 }
 
 /// Keeps the first few of the entries with one key.

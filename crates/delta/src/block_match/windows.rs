@@ -135,8 +135,7 @@ impl<'a> Windows<'a> {
         let wanted = (self.block_size + READ_BYTES).max(length) - kept;
         let more = usize::try_from(left).map_or(wanted, |left| left.min(wanted));
         self.buffer.resize(kept + more, 0);
-        self.target
-            .read_exact_at(&mut self.buffer[kept..], position + kept as u64)?;
+        self.target.read_exact_at(&mut self.buffer[kept..], position + kept as u64)?;
         Ok(true)
     }
 }

@@ -11,11 +11,7 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(total: u64) -> Self {
-        Self {
-            total,
-            free: Mutex::new(total),
-            returned: Condvar::new(),
-        }
+        Self { total, free: Mutex::new(total), returned: Condvar::new() }
     }
 
     /// Whether `bytes` can ever be had.
@@ -35,10 +31,7 @@ impl Budget {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = self.returned.wait_while(free, |free| *free < bytes);
         *wait.unwrap_or_else(PoisonError::into_inner) -= bytes;
-        Held {
-            budget: self,
-            bytes,
-        }
+        Held { budget: self, bytes }
     }
 }
 
@@ -50,11 +43,7 @@ struct Held<'a> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        *self
-            .budget
-            .free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) += self.bytes;
+        *self.budget.free.lock().unwrap_or_else(PoisonError::into_inner) += self.bytes;
         self.budget.returned.notify_all();
     }
 }

@@ -8,6 +8,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::names::{base_name, shared_components, without_versions};
 use super::{Choice, Counterpart};
+use crate::block_match::MatchError;
+use crate::cover::OriginId;
 use crate::read_at::{ReadAt, ReadError};
 use crate::tar_map::{Member, TarMap};
 
@@ -42,12 +44,15 @@ pub struct FileIndex<'a> {
 impl<'a> FileIndex<'a> {
     /// Indexes `origins`, of which the last is the topmost layer. Only files of a size that
     /// occurs in one of `targets` are read.
-    pub fn build(origins: &[&'a dyn ReadAt], targets: &[&dyn ReadAt]) -> Result<Self, ReadError> {
-        let sizes = sizes_of(targets)?;
-        let maps = origins
-            .par_iter()
-            .map(|o| TarMap::of(*o))
-            .collect::<Result<Vec<_>, _>>()?;
+    pub fn build(
+        origins: &[&'a dyn ReadAt],
+        targets: &[&dyn ReadAt],
+    ) -> Result<Self, MatchError> {
+        let sizes = sizes_of(targets).map_err(|source| MatchError::Target { source })?;
+        let map = |(origin, bytes): (usize, &&dyn ReadAt)| {
+            TarMap::of(*bytes).map_err(|source| origin_error(origin, source))
+        };
+        let maps = origins.par_iter().enumerate().map(map).collect::<Result<Vec<_>, _>>()?;
         let mut index = Self {
             origins: origins.to_vec(),
             maps,
@@ -56,9 +61,7 @@ impl<'a> FileIndex<'a> {
             by_name: HashMap::new(),
         };
         let files = index.all_members();
-        let hashes = files
-            .par_iter()
-            .map(|file| index.content_hash(*file, &sizes));
+        let hashes = files.par_iter().map(|file| index.content_hash(*file, &sizes));
         let hashes = hashes.collect::<Result<Vec<_>, _>>()?;
         for (file, hash) in files.into_iter().zip(hashes) {
             index.insert(file, hash);
@@ -79,12 +82,13 @@ impl<'a> FileIndex<'a> {
         &self,
         file: FileRef,
         sizes: &HashSet<u64>,
-    ) -> Result<Option<ContentHash>, ReadError> {
+    ) -> Result<Option<ContentHash>, MatchError> {
         let data = &self.member(file).data;
         if data.is_empty() || !sizes.contains(&(data.end - data.start)) {
             return Ok(None);
         }
-        hash_range(self.origin(file.origin), data).map(Some)
+        let hash = hash_range(self.origin(file.origin), data);
+        hash.map(Some).map_err(|source| origin_error(file.origin as usize, source))
     }
 
     fn insert(&mut self, file: FileRef, hash: Option<ContentHash>) {
@@ -92,10 +96,7 @@ impl<'a> FileIndex<'a> {
             self.by_content.entry(hash).or_default().push(file);
         }
         let member = &self.maps[file.origin as usize].members[file.member as usize];
-        self.by_path
-            .entry(member.path.clone())
-            .or_default()
-            .push(file);
+        self.by_path.entry(member.path.clone()).or_default().push(file);
         if member.is_file() && !member.data.is_empty() {
             let name = without_versions(base_name(&member.path));
             self.by_name.entry(name).or_default().push(file);
@@ -123,16 +124,13 @@ impl<'a> FileIndex<'a> {
         &self,
         target: &dyn ReadAt,
         map: &TarMap,
-    ) -> Result<Vec<Choice>, ReadError> {
+    ) -> Result<Vec<Choice>, MatchError> {
         let hash = |member: &Member| match member.data.is_empty() {
             true => Ok(None),
             false => hash_range(target, &member.data).map(Some),
         };
-        let hashes = map
-            .members
-            .par_iter()
-            .map(hash)
-            .collect::<Result<Vec<_>, _>>()?;
+        let hashes = map.members.par_iter().map(hash).collect::<Result<Vec<_>, _>>();
+        let hashes = hashes.map_err(|source| MatchError::Target { source })?;
         let mut last = None;
         let choose = |(member, hash)| {
             let choice = self.choose(member, hash, last);
@@ -144,37 +142,22 @@ impl<'a> FileIndex<'a> {
 
     /// Prefers what continues the choice before, so that runs of unchanged members stay runs.
     fn choose(&self, member: &Member, hash: Option<ContentHash>, last: Option<FileRef>) -> Choice {
-        let namesakes = self
-            .by_path
-            .get(&member.path)
-            .map_or(&[][..], Vec::as_slice);
+        let namesakes = self.by_path.get(&member.path).map_or(&[][..], Vec::as_slice);
         let of_kind = |file: &FileRef| self.member(*file).kind == member.kind;
         let path_rank = |file: &FileRef| (of_kind(file), file.is_after(last), *file);
         let same_path = namesakes.iter().copied().max_by_key(path_rank);
-        let equals = hash
-            .and_then(|hash| self.by_content.get(&hash))
-            .map_or(&[][..], Vec::as_slice);
+        let equals =
+            hash.and_then(|hash| self.by_content.get(&hash)).map_or(&[][..], Vec::as_slice);
         let content_rank = |file: &FileRef| {
             let is_same_path = self.member(*file).path == member.path;
-            (
-                is_same_path && of_kind(file),
-                file.is_after(last),
-                is_same_path,
-                *file,
-            )
+            (is_same_path && of_kind(file), file.is_after(last), is_same_path, *file)
         };
         let same_content = equals.iter().copied().max_by_key(content_rank);
         if let Some(file) = same_content {
             let is_same_path = self.member(file).path == member.path && of_kind(&file);
-            let header = if is_same_path {
-                file
-            } else {
-                same_path.filter(of_kind).unwrap_or(file)
-            };
-            return Choice {
-                header: Some(header),
-                data: Some(Counterpart::Same(file)),
-            };
+            let header =
+                if is_same_path { file } else { same_path.filter(of_kind).unwrap_or(file) };
+            return Choice { header: Some(header), data: Some(Counterpart::Same(file)) };
         }
         let is_like = |file: &FileRef| of_kind(file) && !self.member(*file).data.is_empty();
         let like = match member.data.is_empty() {
@@ -182,10 +165,7 @@ impl<'a> FileIndex<'a> {
             false => same_path.filter(is_like).or_else(|| self.namesake(member)),
         };
         let header = same_path.filter(of_kind).or(like);
-        Choice {
-            header,
-            data: like.map(Counterpart::Like),
-        }
+        Choice { header, data: like.map(Counterpart::Like) }
     }
 
     /// The file whose name is the same but for versions, and whose path and size are the nearest.
@@ -193,9 +173,7 @@ impl<'a> FileIndex<'a> {
         if !member.is_file() {
             return None;
         }
-        let files = self
-            .by_name
-            .get(&without_versions(base_name(&member.path)))?;
+        let files = self.by_name.get(&without_versions(base_name(&member.path)))?;
         let path = without_versions(&member.path);
         let size = member.data.end - member.data.start;
         let rank = |file: &&FileRef| {
@@ -204,24 +182,19 @@ impl<'a> FileIndex<'a> {
             let distance = (old.data.end - old.data.start).abs_diff(size);
             (shared, std::cmp::Reverse(distance), **file)
         };
-        files
-            .iter()
-            .rev()
-            .take(MAX_NAMESAKES)
-            .max_by_key(rank)
-            .copied()
+        files.iter().rev().take(MAX_NAMESAKES).max_by_key(rank).copied()
     }
+}
+
+fn origin_error(origin: usize, source: ReadError) -> MatchError {
+    MatchError::Origin { origin: OriginId(u32::try_from(origin).unwrap_or(u32::MAX)), source }
 }
 
 fn sizes_of(targets: &[&dyn ReadAt]) -> Result<HashSet<u64>, ReadError> {
     let mut sizes = HashSet::new();
     for target in targets {
         let map = TarMap::of(*target)?;
-        sizes.extend(
-            map.members
-                .iter()
-                .map(|member| member.data.end - member.data.start),
-        );
+        sizes.extend(map.members.iter().map(|member| member.data.end - member.data.start));
     }
     Ok(sizes)
 }

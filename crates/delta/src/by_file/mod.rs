@@ -11,8 +11,9 @@ mod pairs;
 
 pub use index::FileIndex;
 
+use crate::block_match::{BlockIndex, BlockIndexOptions, MatchError};
 use crate::cover::{Cover, OriginId};
-use crate::read_at::{ReadAt, ReadError};
+use crate::read_at::ReadAt;
 use crate::tar_map::{BLOCK_BYTES, Member, TarMap, align};
 use budget::Budget;
 use index::FileRef;
@@ -42,8 +43,8 @@ pub fn match_layer(
     target: &dyn ReadAt,
     index: &FileIndex<'_>,
     options: &MatchOptions,
-) -> Result<LayerMatch, ReadError> {
-    let map = TarMap::of(target)?;
+) -> Result<LayerMatch, MatchError> {
+    let map = TarMap::of(target).map_err(|source| MatchError::Target { source })?;
     let choices = index.choose_counterparts(target, &map)?;
     let pairs: Vec<Pair> = (map.members.iter().zip(&choices))
         .filter_map(|(member, choice)| Pair::of(index, member, choice))
@@ -59,11 +60,7 @@ pub fn match_layer(
         match choice.data {
             Some(Counterpart::Same(file)) => covers.push(same_data_cover(index, member, file)),
             Some(Counterpart::Like(_)) if Pair::of(index, member, choice).is_some() => {
-                pair_covers
-                    .next()
-                    .into_iter()
-                    .flatten()
-                    .for_each(|cover| covers.push(cover));
+                pair_covers.next().into_iter().flatten().for_each(|cover| covers.push(cover));
             }
             _ => {}
         }
@@ -71,7 +68,7 @@ pub fn match_layer(
     if let Some(tail) = tail_cover(target, index, &map, &choices) {
         covers.push(tail);
     }
-    let covers = covers.0;
+    let covers = fill_gaps(target, index, covers.0, options)?;
     let headers = map.members.iter().map(|member| member.header).collect();
     Ok(LayerMatch { covers, headers })
 }
@@ -120,12 +117,7 @@ fn header_cover(index: &FileIndex<'_>, member: &Member, old: FileRef) -> Cover {
     let old_member = index.member(old);
     let length = member.data.start - member.header;
     let length = length.min(old_member.data.start - old_member.header);
-    Cover {
-        target: member.header,
-        length,
-        origin: OriginId(old.origin),
-        at: old_member.header,
-    }
+    Cover { target: member.header, length, origin: OriginId(old.origin), at: old_member.header }
 }
 
 /// Equal contents, and the padding after them where the old file has as much.
@@ -137,12 +129,7 @@ fn same_data_cover(index: &FileIndex<'_>, member: &Member, old: FileRef) -> Cove
         && member.data.start.is_multiple_of(BLOCK_BYTES)
         && old_data.start + padded <= index.origin(old.origin).size();
     let length = if fits { padded } else { data_length };
-    Cover {
-        target: member.data.start,
-        length,
-        origin: OriginId(old.origin),
-        at: old_data.start,
-    }
+    Cover { target: member.data.start, length, origin: OriginId(old.origin), at: old_data.start }
 }
 
 /// The end-of-archive blocks, from the origin that served last.
@@ -152,19 +139,49 @@ fn tail_cover(
     map: &TarMap,
     choices: &[Choice],
 ) -> Option<Cover> {
-    let origin = choices
-        .iter()
-        .rev()
-        .find_map(|choice| choice.header)?
-        .origin;
+    let origin = choices.iter().rev().find_map(|choice| choice.header)?.origin;
     let at = index.map(origin).tail;
     let length = (target.size() - map.tail).min(index.origin(origin).size() - at);
     // A tail that is longer than the blocking of an archive is something else, for the gap filler.
     let is_plain = length <= 64 * BLOCK_BYTES;
-    is_plain.then_some(Cover {
-        target: map.tail,
-        length,
-        origin: OriginId(origin),
-        at,
-    })
+    is_plain.then_some(Cover { target: map.tail, length, origin: OriginId(origin), at })
+}
+/// Gaps that are shorter than this are not looked for elsewhere.
+const MIN_GAP_BYTES: u64 = 512;
+
+/// Looks for the bytes that no counterpart covers in all origins, by blocks.
+fn fill_gaps(
+    target: &dyn ReadAt,
+    index: &FileIndex<'_>,
+    covers: Vec<Cover>,
+    options: &MatchOptions,
+) -> Result<Vec<Cover>, MatchError> {
+    let gaps = gaps_between(&covers, target.size());
+    if gaps.is_empty() {
+        return Ok(covers);
+    }
+    let block_options = BlockIndexOptions {
+        memory_limit_bytes: options.memory_bytes / 4,
+        ..BlockIndexOptions::default()
+    };
+    let blocks = match BlockIndex::build(index.origins(), &block_options) {
+        // What is not found is sent: a small budget makes a larger delta, not a failure.
+        Err(MatchError::MemoryLimit { .. }) => return Ok(covers),
+        blocks => blocks?,
+    };
+    let mut all = covers;
+    for gap in gaps {
+        blocks.find_covers(target, gap, &mut |cover| all.push(cover))?;
+    }
+    all.sort_by_key(|cover| cover.target);
+    let mut list = CoverList::default();
+    all.into_iter().for_each(|cover| list.push(cover));
+    Ok(list.0)
+}
+
+fn gaps_between(covers: &[Cover], size: u64) -> Vec<std::ops::Range<u64>> {
+    let starts = std::iter::once(0).chain(covers.iter().map(Cover::target_end));
+    let ends = covers.iter().map(|cover| cover.target).chain([size]);
+    let gaps = starts.zip(ends).filter(|(start, end)| end.saturating_sub(*start) >= MIN_GAP_BYTES);
+    gaps.map(|(start, end)| start..end).collect()
 }

@@ -30,17 +30,11 @@ pub(super) fn base_name(path: &[u8]) -> &[u8] {
 pub(super) fn shared_components(a: &[u8], b: &[u8]) -> usize {
     let split = |path| <[u8]>::split(path, |c: &u8| *c == b'/');
     let front = split(a).zip(split(b)).take_while(|(x, y)| x == y).count();
-    let back = split(a)
-        .rev()
-        .zip(split(b).rev())
-        .take_while(|(x, y)| x == y)
-        .count();
+    let back = split(a).rev().zip(split(b).rev()).take_while(|(x, y)| x == y).count();
     front + back
 }
 
-const RELEASE_WORDS: [&[u8]; 8] = [
-    b"post", b"dev", b"rc", b"alpha", b"beta", b"pre", b"a", b"b",
-];
+const RELEASE_WORDS: [&[u8]; 8] = [b"post", b"dev", b"rc", b"alpha", b"beta", b"pre", b"a", b"b"];
 
 /// Length of the version number that `text` starts with, 0 where it starts with none.
 fn version_length(text: &[u8]) -> usize {
@@ -49,9 +43,7 @@ fn version_length(text: &[u8]) -> usize {
     while length > 0 {
         let rest = &text[length..];
         let dot = usize::from(rest.first() == Some(&b'.'));
-        let word = RELEASE_WORDS
-            .iter()
-            .find(|word| rest[dot..].starts_with(word));
+        let word = RELEASE_WORDS.iter().find(|word| rest[dot..].starts_with(word));
         let joint = dot + word.map_or(0, |word| word.len());
         match digits(&rest[joint..]) {
             0 => break,
@@ -63,17 +55,10 @@ fn version_length(text: &[u8]) -> usize {
 
 /// Length of the hash of 8 or more hex digits, a decimal one among them, that `text` starts with.
 fn hash_length(text: &[u8]) -> usize {
-    let word = text
-        .iter()
-        .take_while(|c| c.is_ascii_alphanumeric())
-        .count();
+    let word = text.iter().take_while(|c| c.is_ascii_alphanumeric()).count();
     let is_hex = text[..word].iter().all(u8::is_ascii_hexdigit);
     let has_digit = text[..word].iter().any(u8::is_ascii_digit);
-    if word >= 8 && is_hex && has_digit {
-        word
-    } else {
-        0
-    }
+    if word >= 8 && is_hex && has_digit { word } else { 0 }
 }
 
 #[cfg(test)]

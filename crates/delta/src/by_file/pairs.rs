@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::budget::Budget;
 use super::index::{FileIndex, FileRef};
 use super::{Choice, Counterpart};
+use crate::block_match::MatchError;
 use crate::byte_match::{self, match_bytes};
 use crate::cover::{Cover, OriginId};
 use crate::read_at::{ReadAt, ReadError};
@@ -22,10 +23,9 @@ impl Pair {
     /// The pair that a choice asks for, if it does.
     pub(super) fn of(index: &FileIndex<'_>, member: &Member, choice: &Choice) -> Option<Self> {
         match choice.data {
-            Some(Counterpart::Like(old)) if !index.member(old).data.is_empty() => Some(Self {
-                new: member.data.clone(),
-                old,
-            }),
+            Some(Counterpart::Like(old)) if !index.member(old).data.is_empty() => {
+                Some(Self { new: member.data.clone(), old })
+            }
             _ => None,
         }
     }
@@ -37,11 +37,8 @@ pub(super) fn match_all(
     index: &FileIndex<'_>,
     pairs: &[Pair],
     budget: &Budget,
-) -> Result<Vec<Vec<Cover>>, ReadError> {
-    pairs
-        .par_iter()
-        .map(|pair| match_pair(target, index, pair, budget))
-        .collect()
+) -> Result<Vec<Vec<Cover>>, MatchError> {
+    pairs.par_iter().map(|pair| match_pair(target, index, pair, budget)).collect()
 }
 
 fn match_pair(
@@ -49,7 +46,7 @@ fn match_pair(
     index: &FileIndex<'_>,
     pair: &Pair,
     budget: &Budget,
-) -> Result<Vec<Cover>, ReadError> {
+) -> Result<Vec<Cover>, MatchError> {
     let old_range = &index.member(pair.old).data;
     let (old_bytes, new_bytes) = (length(old_range), length(&pair.new));
     let needed = byte_match::memory_bytes(old_bytes, new_bytes);
@@ -57,13 +54,15 @@ fn match_pair(
         return Ok(Vec::new());
     }
     budget.with(needed, || {
-        let old = read_range(index.origin(pair.old.origin), old_range)?;
-        let new = read_range(target, &pair.new)?;
+        let origin = OriginId(pair.old.origin);
+        let old = read_range(index.origin(origin.0), old_range)
+            .map_err(|source| MatchError::Origin { origin, source })?;
+        let new = read_range(target, &pair.new).map_err(|source| MatchError::Target { source })?;
         let covers = match_bytes(&old, &new).unwrap_or_default();
         let to_cover = |cover: byte_match::ByteCover| Cover {
             target: pair.new.start + cover.new as u64,
             length: cover.length as u64,
-            origin: OriginId(pair.old.origin),
+            origin,
             at: old_range.start + cover.old as u64,
         };
         Ok(covers.into_iter().map(to_cover).collect())
@@ -76,11 +75,7 @@ fn length(range: &Range<u64>) -> u64 {
 
 fn read_range(from: &dyn ReadAt, range: &Range<u64>) -> Result<Vec<u8>, ReadError> {
     let offset = range.start;
-    let too_long = ReadError::OutOfRange {
-        offset,
-        length: length(range),
-        size: from.size(),
-    };
+    let too_long = ReadError::OutOfRange { offset, length: length(range), size: from.size() };
     let mut bytes = vec![0; usize::try_from(length(range)).map_err(|_| too_long)?];
     from.read_exact_at(&mut bytes, offset)?;
     Ok(bytes)

@@ -27,8 +27,5 @@ pub const MAX_OLD_BYTES: u64 = i32::MAX as u64;
 /// Peak memory of [`match_bytes`], both strings included.
 pub fn memory_bytes(old_bytes: u64, new_bytes: u64) -> u64 {
     // Suffix array entries, the bucket table, and working space of the sort.
-    old_bytes
-        .saturating_mul(5)
-        .saturating_add(new_bytes)
-        .saturating_add(1 << 19)
+    old_bytes.saturating_mul(5).saturating_add(new_bytes).saturating_add(1 << 19)
 }

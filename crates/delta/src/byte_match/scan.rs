@@ -16,14 +16,8 @@ pub fn match_bytes(old: &[u8], new: &[u8]) -> Option<Vec<ByteCover>> {
         return Some(vec![whole]);
     }
     let index = SuffixIndex::of(old)?;
-    let mut scan = Scan {
-        old,
-        new,
-        index,
-        covers: Vec::new(),
-        last: Match::default(),
-        last_new: 0,
-    };
+    let mut scan =
+        Scan { old, new, index, covers: Vec::new(), last: Match::default(), last_new: 0 };
     let mut position = 0;
     while position < new.len() {
         position = scan.advance(position);
@@ -39,11 +33,7 @@ fn nearly_equal(old: &[u8], new: &[u8]) -> Option<ByteCover> {
         return None;
     }
     let different = old.iter().zip(new).filter(|(a, b)| a != b).count();
-    (different <= new.len() / 256).then_some(ByteCover {
-        new: 0,
-        old: 0,
-        length: new.len(),
-    })
+    (different <= new.len() / 256).then_some(ByteCover { new: 0, old: 0, length: new.len() })
 }
 
 /// Whether a cover costs less than sending its bytes: a rough model of what entropy coding leaves.
@@ -113,10 +103,7 @@ impl Scan<'_> {
     fn aligned(&self, from: usize, to: usize) -> (&[u8], &[u8]) {
         let old_from = (self.last.at + (from - self.last_new)).min(self.old.len());
         let length = (to - from).min(self.old.len() - old_from);
-        (
-            &self.old[old_from..old_from + length],
-            &self.new[from..from + length],
-        )
+        (&self.old[old_from..old_from + length], &self.new[from..from + length])
     }
 
     fn count_agreeing(&self, from: usize, to: usize) -> usize {
@@ -147,16 +134,9 @@ impl Scan<'_> {
             }
         }
         if forward > 0 {
-            self.covers.push(ByteCover {
-                new: self.last_new,
-                old: self.last.at,
-                length: forward,
-            });
+            self.covers.push(ByteCover { new: self.last_new, old: self.last.at, length: forward });
         }
-        self.last = Match {
-            at: found.at - backward,
-            length: 0,
-        };
+        self.last = Match { at: found.at - backward, length: 0 };
         self.last_new = position - backward;
     }
 
@@ -201,10 +181,7 @@ mod tests {
         for cover in &covers {
             assert!(cover.new >= end && cover.length > 0, "{covers:?}");
             end = cover.new + cover.length;
-            assert!(
-                end <= new.len() && cover.old + cover.length <= old.len(),
-                "{covers:?}"
-            );
+            assert!(end <= new.len() && cover.old + cover.length <= old.len(), "{covers:?}");
         }
         covers
     }

@@ -32,11 +32,7 @@ impl<'a> SuffixIndex<'a> {
             sum += *count;
             *count = sum;
         });
-        Some(Self {
-            text,
-            sorted,
-            first_of_pair,
-        })
+        Some(Self { text, sorted, first_of_pair })
     }
 
     /// The longest prefix of `needle` that occurs in the text; shorter than 2 bytes counts as none.
@@ -86,18 +82,10 @@ pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     const STEP: usize = 16;
     let length = a.len().min(b.len());
     let (a, b) = (&a[..length], &b[..length]);
-    let equal_chunks = a
-        .chunks_exact(STEP)
-        .zip(b.chunks_exact(STEP))
-        .take_while(|(x, y)| x == y)
-        .count();
+    let equal_chunks =
+        a.chunks_exact(STEP).zip(b.chunks_exact(STEP)).take_while(|(x, y)| x == y).count();
     let start = equal_chunks * STEP;
-    start
-        + a[start..]
-            .iter()
-            .zip(&b[start..])
-            .take_while(|(x, y)| x == y)
-            .count()
+    start + a[start..].iter().zip(&b[start..]).take_while(|(x, y)| x == y).count()
 }
 
 #[allow(unsafe_code)]

@@ -89,11 +89,7 @@ pub fn apply(
         match command {
             Command::Literal { .. } => copy_literal(&mut reader, &mut output)?,
             Command::Copy { offset, length } => {
-                let range = BasisRange {
-                    offset,
-                    length,
-                    command_offset,
-                };
+                let range = BasisRange { offset, length, command_offset };
                 copy_from_basis(basis, range, &mut output)?;
             }
         }
@@ -118,10 +114,7 @@ fn check_limit(
     let max_output_bytes = limits.max_output_bytes;
     // What was made so far is within the limit, so the difference cannot be negative.
     if command.length() > max_output_bytes - report.output_bytes() {
-        return Err(ApplyError::OutputLimit {
-            command_offset,
-            max_output_bytes,
-        });
+        return Err(ApplyError::OutputLimit { command_offset, max_output_bytes });
     }
     Ok(())
 }
@@ -144,31 +137,19 @@ fn copy_from_basis(
     range: BasisRange,
     output: &mut Output,
 ) -> Result<(), ApplyError> {
-    let BasisRange {
-        mut offset,
-        length,
-        command_offset,
-    } = range;
+    let BasisRange { mut offset, length, command_offset } = range;
     let basis_size = basis.size();
     // The reader refused ranges that overflow.
     let end = offset + length;
     if end > basis_size {
-        return Err(ApplyError::CopyPastEnd {
-            command_offset,
-            offset,
-            length,
-            basis_size,
-        });
+        return Err(ApplyError::CopyPastEnd { command_offset, offset, length, basis_size });
     }
     while offset < end {
         let room = output.room()?;
         let piece = usize::try_from(end - offset).map_or(room.len(), |left| left.min(room.len()));
         basis
             .read_exact_at(&mut room[..piece], offset)
-            .map_err(|source| ApplyError::ReadBasis {
-                command_offset,
-                source,
-            })?;
+            .map_err(|source| ApplyError::ReadBasis { command_offset, source })?;
         output.filled += piece;
         offset += piece as u64;
     }
@@ -186,12 +167,7 @@ struct Output<'o> {
 impl<'o> Output<'o> {
     fn new(out: &'o mut dyn Write) -> Self {
         let buffer = vec![0; OUTPUT_BUFFER_BYTES];
-        Self {
-            out,
-            buffer,
-            filled: 0,
-            written: 0,
-        }
+        Self { out, buffer, filled: 0, written: 0 }
     }
 
     /// The free part of the buffer, never empty. Whoever fills its start adds to `filled`.
@@ -206,10 +182,7 @@ impl<'o> Output<'o> {
         let output_offset = self.written;
         self.out
             .write_all(&self.buffer[..self.filled])
-            .map_err(|source| ApplyError::Write {
-                output_offset,
-                source,
-            })?;
+            .map_err(|source| ApplyError::Write { output_offset, source })?;
         self.written += self.filled as u64;
         self.filled = 0;
         Ok(())
@@ -218,9 +191,6 @@ impl<'o> Output<'o> {
     fn finish(mut self) -> Result<(), ApplyError> {
         self.write_out()?;
         let output_offset = self.written;
-        self.out.flush().map_err(|source| ApplyError::Write {
-            output_offset,
-            source,
-        })
+        self.out.flush().map_err(|source| ApplyError::Write { output_offset, source })
     }
 }

@@ -58,16 +58,9 @@ impl Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opcode {
     End,
-    ImmediateLiteral {
-        length: u8,
-    },
-    Literal {
-        length_width: usize,
-    },
-    Copy {
-        offset_width: usize,
-        length_width: usize,
-    },
+    ImmediateLiteral { length: u8 },
+    Literal { length_width: usize },
+    Copy { offset_width: usize, length_width: usize },
     Unknown,
 }
 
@@ -76,9 +69,7 @@ impl Opcode {
         match byte {
             END => Self::End,
             1..=LITERAL_IMMEDIATE_MAX => Self::ImmediateLiteral { length: byte },
-            LITERAL_N1..COPY_N1_N1 => Self::Literal {
-                length_width: 1 << (byte - LITERAL_N1),
-            },
+            LITERAL_N1..COPY_N1_N1 => Self::Literal { length_width: 1 << (byte - LITERAL_N1) },
             COPY_N1_N1..=COPY_N8_N8 => Self::Copy {
                 offset_width: 1 << ((byte - COPY_N1_N1) / 4),
                 length_width: 1 << ((byte - COPY_N1_N1) % 4),
@@ -149,28 +140,17 @@ mod tests {
         assert_eq!(literal(0x1_0000), [0x43, 0, 1, 0, 0]);
         assert_eq!(literal(1 << 32), [0x44, 0, 0, 0, 1, 0, 0, 0, 0]);
 
-        let copy = |offset, length| {
-            Command::Copy { offset, length }
-                .encode()
-                .as_bytes()
-                .to_vec()
-        };
+        let copy = |offset, length| Command::Copy { offset, length }.encode().as_bytes().to_vec();
         assert_eq!(copy(0, 1), [0x45, 0, 1]);
         assert_eq!(copy(0, 256), [0x46, 0, 1, 0]);
         assert_eq!(copy(256, 1), [0x49, 1, 0, 1]);
-        assert_eq!(
-            copy(1 << 32, 0x1_0000),
-            [0x53, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0]
-        );
+        assert_eq!(copy(1 << 32, 0x1_0000), [0x53, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0]);
         assert_eq!(copy(u64::MAX - 1, 1)[0], 0x51);
     }
 
     #[test]
     fn command_bytes_above_the_copies_are_unknown() {
         let unknown = (0..=u8::MAX).filter(|&byte| Opcode::from_byte(byte) == Opcode::Unknown);
-        assert_eq!(
-            unknown.collect::<Vec<_>>(),
-            (0x55..=u8::MAX).collect::<Vec<_>>()
-        );
+        assert_eq!(unknown.collect::<Vec<_>>(), (0x55..=u8::MAX).collect::<Vec<_>>());
     }
 }

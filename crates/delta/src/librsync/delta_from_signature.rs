@@ -72,10 +72,7 @@ struct WeakIndex<'s> {
 impl<'s> WeakIndex<'s> {
     fn build(signature: &'s Signature) -> Self {
         let weak_sums = signature.weak_sums().iter();
-        let mut sorted: Vec<_> = weak_sums
-            .zip(0..)
-            .map(|(&weak, block)| (weak, block))
-            .collect();
+        let mut sorted: Vec<_> = weak_sums.zip(0..).map(|(&weak, block)| (weak, block)).collect();
         sorted.sort_unstable();
         // 16 to 32 bits for each block, and no fewer than 64 in all.
         let filter_bits = (sorted.len().max(1).ilog2() + 5).clamp(6, 32);
@@ -120,11 +117,7 @@ impl<'s> WeakIndex<'s> {
             let block = usize_of(block);
             (!is_short || block == last) && self.signature.strong_sum(block) == sum
         };
-        let found = candidates
-            .iter()
-            .map(|&(_, block)| block)
-            .take(CANDIDATES_MAX)
-            .find(is_like);
+        let found = candidates.iter().map(|&(_, block)| block).take(CANDIDATES_MAX).find(is_like);
         if found.is_none() {
             credit.spend(bytes.len());
         }

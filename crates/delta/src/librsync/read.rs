@@ -116,10 +116,7 @@ impl<R: Read> DeltaReader<R> {
                 let length = self.operand(length_width)?;
                 self.literal(length)?
             }
-            Opcode::Copy {
-                offset_width,
-                length_width,
-            } => {
+            Opcode::Copy { offset_width, length_width } => {
                 let offset = self.operand(offset_width)?;
                 let length = self.operand(length_width)?;
                 self.copy(offset, length)?
@@ -163,9 +160,7 @@ impl<R: Read> DeltaReader<R> {
 
     fn refuse_zero(&self, length: u64) -> Result<(), DeltaError> {
         match length {
-            0 => Err(DeltaError::ZeroLength {
-                offset: self.command_offset,
-            }),
+            0 => Err(DeltaError::ZeroLength { offset: self.command_offset }),
             _ => Ok(()),
         }
     }
@@ -174,9 +169,7 @@ impl<R: Read> DeltaReader<R> {
         self.ended = true;
         match self.peek()? {
             None => Ok(()),
-            Some(_) => Err(DeltaError::TrailingBytes {
-                offset: self.position,
-            }),
+            Some(_) => Err(DeltaError::TrailingBytes { offset: self.position }),
         }
     }
 
@@ -189,9 +182,7 @@ impl<R: Read> DeltaReader<R> {
 
     /// Consumes the command byte, unless it is unknown: then it is left for the error to show.
     fn read_command_byte(&mut self) -> Result<u8, DeltaError> {
-        let byte = self.peek()?.ok_or(DeltaError::MissingEnd {
-            offset: self.position,
-        })?;
+        let byte = self.peek()?.ok_or(DeltaError::MissingEnd { offset: self.position })?;
         if Opcode::from_byte(byte) != Opcode::Unknown {
             self.delta.consume(1);
             self.position += 1;
@@ -233,10 +224,7 @@ impl<R: Read> DeltaReader<R> {
     fn available(&mut self) -> Result<usize, DeltaError> {
         match self.peek()? {
             Some(_) => Ok(self.delta.buffer().len()),
-            None => Err(DeltaError::Truncated {
-                offset: self.command_offset,
-                end: self.position,
-            }),
+            None => Err(DeltaError::Truncated { offset: self.command_offset, end: self.position }),
         }
     }
 
@@ -246,10 +234,7 @@ impl<R: Read> DeltaReader<R> {
                 Ok(bytes) => return Ok(bytes.first().copied()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
-                    return Err(DeltaError::Io {
-                        offset: self.position,
-                        source,
-                    });
+                    return Err(DeltaError::Io { offset: self.position, source });
                 }
             }
         }

@@ -167,8 +167,7 @@ impl Signature {
             write(&mut out, &self.weak_sums[index].to_be_bytes())?;
             write(&mut out, self.strong_sum(index))?;
         }
-        out.flush()
-            .map_err(|source| SignatureError::Write { source })
+        out.flush().map_err(|source| SignatureError::Write { source })
     }
 
     /// Kinds and sizes.
@@ -191,11 +190,7 @@ impl Signature {
     }
 
     fn empty(header: SignatureHeader) -> Self {
-        Self {
-            header,
-            weak_sums: Vec::new(),
-            strong_sums: Vec::new(),
-        }
+        Self { header, weak_sums: Vec::new(), strong_sums: Vec::new() }
     }
 
     fn push(&mut self, block: &[u8], limits: &SignatureLimits) -> Result<(), SignatureError> {
@@ -223,8 +218,7 @@ pub fn write_signature(
         write(&mut out, &weak.to_be_bytes())?;
         write(&mut out, strong)
     })?;
-    out.flush()
-        .map_err(|source| SignatureError::Write { source })?;
+    out.flush().map_err(|source| SignatureError::Write { source })?;
     Ok(blocks)
 }
 
@@ -279,15 +273,10 @@ impl SignatureHeader {
             StrongSumKind::Blake2 => STRONG_SUM_BYTES_MAX,
         };
         if !(1..=BLOCK_BYTES_MAX).contains(&self.block_size_bytes) {
-            return Err(SignatureError::BadBlockSize {
-                found: self.block_size_bytes,
-            });
+            return Err(SignatureError::BadBlockSize { found: self.block_size_bytes });
         }
         if !(1..=max).contains(&self.strong_size_bytes) {
-            return Err(SignatureError::BadStrongSize {
-                found: self.strong_size_bytes,
-                max,
-            });
+            return Err(SignatureError::BadStrongSize { found: self.strong_size_bytes, max });
         }
         Ok(())
     }
@@ -366,12 +355,9 @@ fn kinds_of_magic(found: u32) -> Result<(WeakSumKind, StrongSumKind), SignatureE
 }
 
 fn big_endian(bytes: &[u8]) -> u32 {
-    bytes
-        .iter()
-        .fold(0, |value, &byte| value << 8 | u32::from(byte))
+    bytes.iter().fold(0, |value, &byte| value << 8 | u32::from(byte))
 }
 
 fn write(out: &mut impl Write, bytes: &[u8]) -> Result<(), SignatureError> {
-    out.write_all(bytes)
-        .map_err(|source| SignatureError::Write { source })
+    out.write_all(bytes).map_err(|source| SignatureError::Write { source })
 }

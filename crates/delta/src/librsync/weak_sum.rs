@@ -33,15 +33,8 @@ impl WeakSum {
     /// The sum of no bytes.
     pub(super) fn new(kind: WeakSumKind) -> Self {
         match kind {
-            WeakSumKind::Rollsum => Self::Rollsum {
-                count: 0,
-                s1: 0,
-                s2: 0,
-            },
-            WeakSumKind::RabinKarp => Self::RabinKarp {
-                hash: RABIN_KARP_SEED,
-                power: 1,
-            },
+            WeakSumKind::Rollsum => Self::Rollsum { count: 0, s1: 0, s2: 0 },
+            WeakSumKind::RabinKarp => Self::RabinKarp { hash: RABIN_KARP_SEED, power: 1 },
         }
     }
 

@@ -124,9 +124,7 @@ impl<W: Write> DeltaWriter<W> {
         self.flush_literal()?;
         self.flush_copy()?;
         write(&mut self.out, &[END])?;
-        self.out
-            .flush()
-            .map_err(|source| DeltaWriteError::Write { source })?;
+        self.out.flush().map_err(|source| DeltaWriteError::Write { source })?;
         Ok((self.out, self.report))
     }
 
@@ -138,13 +136,12 @@ impl<W: Write> DeltaWriter<W> {
     ) -> Result<u64, DeltaWriteError> {
         let room = (LITERAL_BYTES_MAX - self.pending_literal.len()) as u64;
         let wanted = room.min(left);
-        let result = source
-            .by_ref()
-            .take(wanted)
-            .read_to_end(&mut self.pending_literal)
-            .and_then(|read| match read as u64 == wanted {
-                true => Ok(wanted),
-                false => Err(io::ErrorKind::UnexpectedEof.into()),
+        let result =
+            source.by_ref().take(wanted).read_to_end(&mut self.pending_literal).and_then(|read| {
+                match read as u64 == wanted {
+                    true => Ok(wanted),
+                    false => Err(io::ErrorKind::UnexpectedEof.into()),
+                }
             });
         result.map_err(|source| DeltaWriteError::ReadLiteral {
             target_offset: self.report.output_bytes() + self.pending_literal.len() as u64,
@@ -176,6 +173,5 @@ impl<W: Write> DeltaWriter<W> {
 }
 
 fn write(out: &mut impl Write, bytes: &[u8]) -> Result<(), DeltaWriteError> {
-    out.write_all(bytes)
-        .map_err(|source| DeltaWriteError::Write { source })
+    out.write_all(bytes).map_err(|source| DeltaWriteError::Write { source })
 }

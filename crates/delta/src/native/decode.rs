@@ -78,15 +78,7 @@ impl<R: Read> LayerDecoder<R> {
             piece: vec![0; PIECE_BYTES],
         };
         let (produced, frame_number, frame) = (0, 0, Vec::new());
-        Ok(Self {
-            input,
-            needs,
-            offset,
-            produced,
-            frame_number,
-            frame,
-            state,
-        })
+        Ok(Self { input, needs, offset, produced, frame_number, frame, state })
     }
 
     /// What the header says.
@@ -124,18 +116,13 @@ impl<R: Read> LayerDecoder<R> {
         };
         frame.run().map_err(|error| match error {
             FrameError::Failed(error) => error,
-            FrameError::Invalid(what) => DecodeError::FrameInvalid {
-                frame: self.frame_number,
-                offset: frame_offset,
-                what,
-            },
+            FrameError::Invalid(what) => {
+                DecodeError::FrameInvalid { frame: self.frame_number, offset: frame_offset, what }
+            }
         })?;
         if frame.digest.digest() != output_digest {
             let origins = frame.used.into_iter().map(OriginId).collect();
-            return Err(DecodeError::OutputWrong {
-                frame: self.frame_number,
-                origins,
-            });
+            return Err(DecodeError::OutputWrong { frame: self.frame_number, origins });
         }
         self.produced = frame.end;
         self.frame_number += 1;
@@ -151,11 +138,7 @@ impl<R: Read> LayerDecoder<R> {
             let expected = origin.size();
             let found = origins.get(id as usize).map_or(0, |origin| origin.size());
             if found != expected {
-                return Err(DecodeError::OriginSize {
-                    origin: OriginId(id),
-                    expected,
-                    found,
-                });
+                return Err(DecodeError::OriginSize { origin: OriginId(id), expected, found });
             }
         }
         Ok(())
@@ -164,11 +147,7 @@ impl<R: Read> LayerDecoder<R> {
     /// Reads a frame whole and checks its stored bytes; gives its output's length and digest.
     fn read_frame(&mut self) -> Result<(u32, u64), DecodeError> {
         let (frame, offset) = (self.frame_number, self.offset);
-        let invalid = |what| DecodeError::FrameInvalid {
-            frame,
-            offset,
-            what,
-        };
+        let invalid = |what| DecodeError::FrameInvalid { frame, offset, what };
         let mut head = [0; FRAME_HEADER_BYTES];
         header::fill(&mut self.input, &mut head, self.offset)?;
         let stored_bytes = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
@@ -178,33 +157,21 @@ impl<R: Read> LayerDecoder<R> {
         }
         self.frame.clear();
         self.frame.extend_from_slice(&head);
-        self.frame.resize(
-            FRAME_HEADER_BYTES + usize::try_from(stored_bytes).unwrap_or(0),
-            0,
-        );
+        self.frame.resize(FRAME_HEADER_BYTES + usize::try_from(stored_bytes).unwrap_or(0), 0);
         let body = &mut self.frame[FRAME_HEADER_BYTES..];
-        header::fill(
-            &mut self.input,
-            body,
-            self.offset + FRAME_HEADER_BYTES as u64,
-        )?;
+        header::fill(&mut self.input, body, self.offset + FRAME_HEADER_BYTES as u64)?;
         if xxh3_64(&self.frame[FRAME_DIGEST_BYTES..]).to_le_bytes() != head[..FRAME_DIGEST_BYTES] {
             return Err(DecodeError::FrameDamaged { frame, offset });
         }
         self.offset += self.frame.len() as u64;
         if output_bytes == 0 || output_bytes > self.needs.max_frame_output_bytes {
-            return Err(invalid(
-                "its output is empty or larger than the header allows",
-            ));
+            return Err(invalid("its output is empty or larger than the header allows"));
         }
         if u64::from(output_bytes) > self.needs.output_bytes - self.produced {
             return Err(invalid("its output goes past the end of the target"));
         }
         let output_digest = <[u8; 8]>::try_from(&head[16..]).map_or(0, u64::from_le_bytes);
-        let begun = self
-            .state
-            .streams
-            .begin_frame(&self.frame, FRAME_HEADER_BYTES);
+        let begun = self.state.streams.begin_frame(&self.frame, FRAME_HEADER_BYTES);
         begun.map_err(invalid)?;
         Ok((output_bytes, output_digest))
     }
@@ -213,9 +180,7 @@ impl<R: Read> LayerDecoder<R> {
         match header::fill(&mut self.input, &mut [0], self.offset) {
             Err(DecodeError::Truncated { .. }) => Ok(()),
             Err(error) => Err(error),
-            Ok(()) => Err(DecodeError::TrailingBytes {
-                offset: self.offset,
-            }),
+            Ok(()) => Err(DecodeError::TrailingBytes { offset: self.offset }),
         }
     }
 }
@@ -273,10 +238,7 @@ impl FrameRun<'_> {
     fn literal(&mut self) -> Step {
         let length = self.length()?;
         self.pieces(length, |run, piece, _| {
-            Ok(run
-                .state
-                .streams
-                .bytes(StreamId::Literals, run.bytes, piece)?)
+            Ok(run.state.streams.bytes(StreamId::Literals, run.bytes, piece)?)
         })
     }
 
@@ -305,15 +267,9 @@ impl FrameRun<'_> {
         let origin = self.state.cursors.current();
         self.pieces(length, |run, piece, done| {
             run.read_origin(origin, at.wrapping_add(done), piece)?;
-            if adds {
-                run.add_differences(piece)
-            } else {
-                Ok(())
-            }
+            if adds { run.add_differences(piece) } else { Ok(()) }
         })?;
-        self.state
-            .cursors
-            .advance(at.wrapping_add(length), self.position);
+        self.state.cursors.advance(at.wrapping_add(length), self.position);
         Ok(())
     }
 
@@ -323,15 +279,11 @@ impl FrameRun<'_> {
         }
         let old = self.old_header(operation)?;
         let template = self.template()?;
-        let State {
-            headers, streams, ..
-        } = &mut *self.state;
+        let State { headers, streams, .. } = &mut *self.state;
         let bytes = self.bytes;
         let header = headers.rebuild(template, old.as_ref().map(|(_, block)| block), |field| {
             let length = streams.number(StreamId::Headers, bytes)?;
-            let length = usize::try_from(length)
-                .ok()
-                .filter(|length| *length <= field.len());
+            let length = usize::try_from(length).ok().filter(|length| *length <= field.len());
             let length = length.ok_or("a field is longer than its place")?;
             streams.bytes(StreamId::Headers, bytes, &mut field[..length])
         })?;
@@ -364,9 +316,7 @@ impl FrameRun<'_> {
             0 => predicted,
             _ => varint::unzigzag(predicted, self.number(StreamId::Offsets)?),
         };
-        let at = block
-            .checked_mul(BLOCK_BYTES)
-            .ok_or("an old header lies beyond all origins")?;
+        let at = block.checked_mul(BLOCK_BYTES).ok_or("an old header lies beyond all origins")?;
         let mut old = [0; 512];
         self.read_origin(self.state.cursors.current(), at, &mut old)?;
         Ok(Some((at, old)))
@@ -381,9 +331,7 @@ impl FrameRun<'_> {
             return Err("a header uses a template that was not sent".into());
         }
         let mut template = [0; 4];
-        self.state
-            .streams
-            .bytes(StreamId::Headers, self.bytes, &mut template)?;
+        self.state.streams.bytes(StreamId::Headers, self.bytes, &mut template)?;
         let template = u32::from_le_bytes(template);
         self.state.headers.learn(template);
         Ok(template)
@@ -395,19 +343,12 @@ impl FrameRun<'_> {
             false => self.state.cursors.current().0.into(),
         };
         let known = u32::try_from(origin).is_ok_and(|origin| self.state.cursors.switch(origin));
-        if known {
-            Ok(())
-        } else {
-            Err("an operation reads an origin that is not listed".into())
-        }
+        if known { Ok(()) } else { Err("an operation reads an origin that is not listed".into()) }
     }
 
     fn read_origin(&mut self, origin: OriginId, at: u64, piece: &mut [u8]) -> Step {
         self.used.insert(origin.0);
-        let source = self
-            .origins
-            .get(origin.0 as usize)
-            .ok_or("an origin is not listed")?;
+        let source = self.origins.get(origin.0 as usize).ok_or("an origin is not listed")?;
         source
             .read_exact_at(piece, at)
             .map_err(|source| FrameError::Failed(DecodeError::Origin { origin, source }))
@@ -420,9 +361,7 @@ impl FrameRun<'_> {
                 self.equal.bytes = self.number(StreamId::Gaps)?;
                 self.equal.is_known = true;
             }
-            let equal = usize::try_from(self.equal.bytes)
-                .unwrap_or(usize::MAX)
-                .min(piece.len());
+            let equal = usize::try_from(self.equal.bytes).unwrap_or(usize::MAX).min(piece.len());
             self.equal.bytes -= equal as u64;
             piece = &mut piece[equal..];
             if let Some(byte) = piece.first_mut() {
@@ -445,9 +384,7 @@ impl FrameRun<'_> {
         let mut done = 0;
         let mut result = Ok(());
         while done < length && result.is_ok() {
-            let count = usize::try_from(length - done)
-                .unwrap_or(usize::MAX)
-                .min(buffer.len());
+            let count = usize::try_from(length - done).unwrap_or(usize::MAX).min(buffer.len());
             let piece = &mut buffer[..count];
             result = make(self, piece, done).and_then(|()| self.emit(piece));
             done += count as u64;
@@ -459,8 +396,6 @@ impl FrameRun<'_> {
     fn emit(&mut self, bytes: &[u8]) -> Step {
         self.digest.update(bytes);
         self.position += bytes.len() as u64;
-        self.out
-            .write_all(bytes)
-            .map_err(|error| FrameError::Failed(DecodeError::Output(error)))
+        self.out.write_all(bytes).map_err(|error| FrameError::Failed(DecodeError::Output(error)))
     }
 }

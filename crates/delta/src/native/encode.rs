@@ -83,10 +83,7 @@ pub fn encode(
         position: 0,
         frame_start: 0,
         digest: Xxh3::new(),
-        report: EncodeReport {
-            delta_bytes: header.len() as u64,
-            ..Default::default()
-        },
+        report: EncodeReport { delta_bytes: header.len() as u64, ..Default::default() },
     };
     encoder.run(&covers, &matched.headers)?;
     Ok(encoder.report)
@@ -95,9 +92,7 @@ pub fn encode(
 /// The origins that covers read, in order, and the covers numbered by them.
 fn renumber(covers: &[Cover], origin_count: usize) -> (Vec<usize>, Vec<Cover>) {
     let mut is_used = vec![false; origin_count];
-    covers
-        .iter()
-        .for_each(|cover| is_used[cover.origin.0 as usize] = true);
+    covers.iter().for_each(|cover| is_used[cover.origin.0 as usize] = true);
     let used: Vec<usize> = (0..origin_count).filter(|i| is_used[*i]).collect();
     let number = |old: OriginId| used.partition_point(|i| *i < old.0 as usize);
     let renumbered = covers.iter().map(|cover| {
@@ -141,19 +136,11 @@ impl Encoder<'_> {
         let mut covers = covers.iter().peekable();
         let end = self.target.size();
         while self.position < end {
-            while changed
-                .next_if(|header| header.at < self.position)
-                .is_some()
-            {}
-            while covers
-                .next_if(|cover| cover.target_end() <= self.position)
-                .is_some()
-            {}
+            while changed.next_if(|header| header.at < self.position).is_some() {}
+            while covers.next_if(|cover| cover.target_end() <= self.position).is_some() {}
             let cover = covers.peek().map(|cover| rest_of(cover, self.position));
             if let Some(header) = changed.next_if(|header| header.at == self.position) {
-                let body = covers
-                    .peek()
-                    .and_then(|c| piece_of(c, self.position + BLOCK_BYTES));
+                let body = covers.peek().and_then(|c| piece_of(c, self.position + BLOCK_BYTES));
                 self.header(header, body)?;
                 continue;
             }
@@ -172,9 +159,7 @@ impl Encoder<'_> {
     fn changed_headers(&self, covers: &[Cover], headers: &[u64]) -> Result<Vec<ChangedHeader>> {
         let mut changed = Vec::new();
         for at in headers.iter().copied() {
-            let above = covers
-                .partition_point(|cover| cover.target <= at)
-                .checked_sub(1);
+            let above = covers.partition_point(|cover| cover.target <= at).checked_sub(1);
             let cover = above.and_then(|i| piece_of(&covers[i], at));
             let cover = cover.filter(|cover| cover.length >= BLOCK_BYTES);
             if cover.is_some_and(|cover| {
@@ -183,10 +168,7 @@ impl Encoder<'_> {
                 continue;
             }
             let old = cover.filter(|cover| cover.at.is_multiple_of(BLOCK_BYTES));
-            changed.push(ChangedHeader {
-                at,
-                old: old.map(|cover| (cover.origin, cover.at)),
-            });
+            changed.push(ChangedHeader { at, old: old.map(|cover| (cover.origin, cover.at)) });
         }
         Ok(changed)
     }
@@ -198,9 +180,7 @@ impl Encoder<'_> {
 
     fn block(&self, origin: OriginId, at: u64) -> std::result::Result<Block, ReadError> {
         let mut block = [0; 512];
-        self.origin(origin)
-            .read_exact_at(&mut block, at)
-            .map(|()| block)
+        self.origin(origin).read_exact_at(&mut block, at).map(|()| block)
     }
 
     fn origin(&self, origin: OriginId) -> &dyn ReadAt {
@@ -214,10 +194,7 @@ impl Encoder<'_> {
         let with_body = self.is_body(header, body, body_bytes)?;
         let length = BLOCK_BYTES + if with_body { body_bytes } else { 0 };
         self.make_room(length)?;
-        let old_block = header
-            .old
-            .map(|(origin, at)| self.block(origin, at))
-            .transpose()?;
+        let old_block = header.old.map(|(origin, at)| self.block(origin, at)).transpose()?;
         let mut operation = HEADER;
         if with_body {
             operation |= HEADER_WITH_BODY;
@@ -277,10 +254,7 @@ impl Encoder<'_> {
         match body {
             Some(body) if (body.origin, body.at, body.target) == expected => Ok(body.length
                 >= body_bytes
-                && self.is_equal(&Cover {
-                    length: body_bytes,
-                    ..body
-                })?),
+                && self.is_equal(&Cover { length: body_bytes, ..body })?),
             _ => Ok(false),
         }
     }
@@ -293,8 +267,7 @@ impl Encoder<'_> {
             new.resize(count, 0);
             old.resize(count, 0);
             self.target.read_exact_at(&mut new, cover.target + done)?;
-            self.origin(cover.origin)
-                .read_exact_at(&mut old, cover.at + done)?;
+            self.origin(cover.origin).read_exact_at(&mut old, cover.at + done)?;
             if new != old {
                 return Ok(false);
             }
@@ -330,8 +303,7 @@ impl Encoder<'_> {
             new.resize(count, 0);
             old.resize(count, 0);
             self.target.read_exact_at(&mut new, cover.target + length)?;
-            self.origin(cover.origin)
-                .read_exact_at(&mut old, cover.at + length)?;
+            self.origin(cover.origin).read_exact_at(&mut old, cover.at + length)?;
             has_difference |= self.add_differences(&new, &old);
             self.digest.update(&new);
             length += count as u64;
@@ -349,13 +321,9 @@ impl Encoder<'_> {
         }
         if self.cursors.predicted_cover(cover.target) != cover.at {
             operation |= COVER_OFFSET;
-            self.streams.put(
-                StreamId::Offsets,
-                varint::zigzag(self.cursors.end(), cover.at),
-            );
+            self.streams.put(StreamId::Offsets, varint::zigzag(self.cursors.end(), cover.at));
         }
-        self.cursors
-            .advance(cover.at + length, cover.target + length);
+        self.cursors.advance(cover.at + length, cover.target + length);
         self.streams.raw(StreamId::Operations).push(operation);
         self.streams.put(StreamId::Lengths, length);
         self.position += length;
@@ -371,11 +339,8 @@ impl Encoder<'_> {
         let mut last = None;
         for (i, (new, old)) in new.iter().zip(old).enumerate().filter(|(_, (n, o))| n != o) {
             let gap = i - last.map_or(0, |last| last + 1);
-            self.streams
-                .put(StreamId::Gaps, self.equal.bytes + gap as u64);
-            self.streams
-                .raw(StreamId::Differences)
-                .push(new.wrapping_sub(*old));
+            self.streams.put(StreamId::Gaps, self.equal.bytes + gap as u64);
+            self.streams.raw(StreamId::Differences).push(new.wrapping_sub(*old));
             self.equal.bytes = 0;
             last = Some(i);
         }
@@ -473,17 +438,11 @@ impl Encoder<'_> {
             self.equal.bytes = 0;
         }
         let mut body = Vec::new();
-        let compressed = self
-            .streams
-            .finish_frame(&mut body, &mut self.report.stream_bytes);
+        let compressed = self.streams.finish_frame(&mut body, &mut self.report.stream_bytes);
         compressed.map_err(EncodeError::Compress)?;
         let mut frame = vec![0; FRAME_DIGEST_BYTES];
         frame.extend(u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
-        frame.extend(
-            u32::try_from(output_bytes)
-                .unwrap_or(u32::MAX)
-                .to_le_bytes(),
-        );
+        frame.extend(u32::try_from(output_bytes).unwrap_or(u32::MAX).to_le_bytes());
         frame.extend(self.digest.digest().to_le_bytes());
         frame.extend(body);
         let digest = xxh3_64(&frame[FRAME_DIGEST_BYTES..]).to_le_bytes();
@@ -514,7 +473,5 @@ fn piece_of(cover: &Cover, position: u64) -> Option<Cover> {
 }
 
 fn piece_length(bytes: u64) -> usize {
-    usize::try_from(bytes)
-        .unwrap_or(usize::MAX)
-        .min(PIECE_BYTES)
+    usize::try_from(bytes).unwrap_or(usize::MAX).min(PIECE_BYTES)
 }

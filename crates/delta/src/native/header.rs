@@ -108,20 +108,14 @@ impl Needs {
 
     /// Whether layers of the target are read back.
     pub fn readback(&self) -> bool {
-        self.origins
-            .iter()
-            .any(|origin| matches!(origin, Origin::Produced { .. }))
+        self.origins.iter().any(|origin| matches!(origin, Origin::Produced { .. }))
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let payload = self.payload();
         let mut bytes = SIGNATURE.to_vec();
         bytes.extend(VERSION.to_le_bytes());
-        bytes.extend(
-            u32::try_from(payload.len())
-                .unwrap_or(u32::MAX)
-                .to_le_bytes(),
-        );
+        bytes.extend(u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
         bytes.extend(payload);
         bytes.extend(xxh3_64(&bytes).to_le_bytes());
         bytes
@@ -160,9 +154,7 @@ impl Needs {
         let max_frame_stored_bytes = varint::take(rest)?.try_into().ok()?;
         let max_frame_output_bytes = varint::take(rest)?.try_into().ok()?;
         let origin_count = varint::take(rest).filter(|count| *count <= MAX_ORIGINS)?;
-        let origins = (0..origin_count)
-            .map(|_| parse_origin(rest))
-            .collect::<Option<_>>()?;
+        let origins = (0..origin_count).map(|_| parse_origin(rest)).collect::<Option<_>>()?;
         let streams = StreamTable::take(rest)?;
         // Bytes after the stream table are for later versions, which say by a feature bit whether
         // they may be passed over.
@@ -188,19 +180,11 @@ impl Needs {
         let needed = actual.max(self.memory_bytes);
         let allowed = limits.memory_bytes;
         if needed > allowed {
-            return Err(DecodeError::Limit {
-                what: "memory",
-                needed,
-                allowed,
-            });
+            return Err(DecodeError::Limit { what: "memory", needed, allowed });
         }
         let (needed, allowed) = (self.output_bytes, limits.output_bytes);
         if needed > allowed {
-            return Err(DecodeError::Limit {
-                what: "output",
-                needed,
-                allowed,
-            });
+            return Err(DecodeError::Limit { what: "output", needed, allowed });
         }
         Ok(())
     }
@@ -217,11 +201,7 @@ fn parse_origin(rest: &mut &[u8]) -> Option<Origin> {
     let (diff_id, size) = (take_array(rest)?, varint::take(rest)?);
     Some(match layer {
         None => Origin::Layer { diff_id, size },
-        Some(layer) => Origin::Produced {
-            layer,
-            diff_id,
-            size,
-        },
+        Some(layer) => Origin::Produced { layer, diff_id, size },
     })
 }
 
@@ -241,28 +221,20 @@ pub(super) fn read(head: &mut dyn Read, limits: &Limits) -> Result<(Needs, u64),
     }
     let version = u16::from_le_bytes([bytes[8], bytes[9]]);
     if version != VERSION {
-        return Err(DecodeError::Version {
-            found: version,
-            supported: VERSION,
-        });
+        return Err(DecodeError::Version { found: version, supported: VERSION });
     }
     let length = u32::from_le_bytes([bytes[10], bytes[11], bytes[12], bytes[13]]);
     if length > MAX_PAYLOAD_BYTES {
-        return Err(DecodeError::Header {
-            what: "it claims to be larger than 1 MiB",
-        });
+        return Err(DecodeError::Header { what: "it claims to be larger than 1 MiB" });
     }
     let end = FIXED_BYTES + usize::try_from(length).unwrap_or(0);
     bytes.resize(end + 8, 0);
     fill(head, &mut bytes[FIXED_BYTES..], FIXED_BYTES as u64)?;
     if xxh3_64(&bytes[..end]).to_le_bytes() != bytes[end..] {
-        return Err(DecodeError::Header {
-            what: "its digest does not match",
-        });
+        return Err(DecodeError::Header { what: "its digest does not match" });
     }
-    let needs = Needs::parse(&bytes[FIXED_BYTES..end]).ok_or(DecodeError::Header {
-        what: "its fields are not as specified",
-    })?;
+    let needs = Needs::parse(&bytes[FIXED_BYTES..end])
+        .ok_or(DecodeError::Header { what: "its fields are not as specified" })?;
     needs.check(limits)?;
     Ok((needs, bytes.len() as u64))
 }

@@ -45,10 +45,7 @@ struct Place {
 
 impl Cursors {
     pub(super) fn new(origin_count: usize) -> Self {
-        Self {
-            current: 0,
-            places: vec![Place::default(); origin_count],
-        }
+        Self { current: 0, places: vec![Place::default(); origin_count] }
     }
 
     /// The origin of the last operation that read one.
@@ -65,9 +62,7 @@ impl Cursors {
     /// Where a cover at `target` is expected: on the diagonal of the last one.
     pub(super) fn predicted_cover(&self, target: u64) -> u64 {
         let place = self.place();
-        place
-            .origin_end
-            .wrapping_add(target.wrapping_sub(place.target_end))
+        place.origin_end.wrapping_add(target.wrapping_sub(place.target_end))
     }
 
     /// What the offsets of covers are counted from: the end of the last range.
@@ -83,18 +78,12 @@ impl Cursors {
     /// Notes that the current origin was read up to `origin_end`, for the target up to `target_end`.
     pub(super) fn advance(&mut self, origin_end: u64, target_end: u64) {
         if let Some(place) = self.places.get_mut(self.current as usize) {
-            *place = Place {
-                origin_end,
-                target_end,
-            };
+            *place = Place { origin_end, target_end };
         }
     }
 
     fn place(&self) -> Place {
-        self.places
-            .get(self.current as usize)
-            .copied()
-            .unwrap_or_default()
+        self.places.get(self.current as usize).copied().unwrap_or_default()
     }
 }
 

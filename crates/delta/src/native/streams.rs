@@ -47,9 +47,7 @@ impl StreamTable {
     /// Windows that are no larger than a target of `output_bytes` can profit from.
     pub(super) fn for_output(output_bytes: u64) -> Self {
         let useful = output_bytes.max(1).next_power_of_two().trailing_zeros();
-        let useful = u8::try_from(useful)
-            .unwrap_or(MAX_WINDOW_LOG)
-            .max(MIN_WINDOW_LOG);
+        let useful = u8::try_from(useful).unwrap_or(MAX_WINDOW_LOG).max(MIN_WINDOW_LOG);
         Self(WINDOW_LOGS.map(|log| log.min(useful)))
     }
 
@@ -102,15 +100,8 @@ impl StreamWriters {
             encoder.set_parameter(CParameter::ContentSizeFlag(false))?;
             Ok(encoder)
         };
-        let encoders = table
-            .0
-            .iter()
-            .map(encoder)
-            .collect::<std::io::Result<_>>()?;
-        Ok(Self {
-            raw: Default::default(),
-            encoders,
-        })
+        let encoders = table.0.iter().map(encoder).collect::<std::io::Result<_>>()?;
+        Ok(Self { raw: Default::default(), encoders })
     }
 
     /// The bytes of a stream in the frame at hand, to be appended to.
@@ -176,9 +167,7 @@ pub(super) struct StreamReaders {
 impl StreamReaders {
     pub(super) fn new(table: &StreamTable) -> std::io::Result<Self> {
         let streams = table.0.iter().map(|log| StreamReader::new(*log));
-        Ok(Self {
-            streams: streams.collect::<std::io::Result<_>>()?,
-        })
+        Ok(Self { streams: streams.collect::<std::io::Result<_>>()? })
     }
 
     /// Takes the table of lengths off the front of a frame's bytes and begins to read the streams.
@@ -188,31 +177,20 @@ impl StreamReaders {
         let mut lengths = [(0, 0); STREAM_COUNT];
         for (raw, stored) in &mut lengths {
             *raw = varint::take(&mut rest).ok_or(TABLE)?;
-            *stored = varint::take(&mut rest)
-                .and_then(|n| usize::try_from(n).ok())
-                .ok_or(TABLE)?;
+            *stored = varint::take(&mut rest).and_then(|n| usize::try_from(n).ok()).ok_or(TABLE)?;
         }
         let mut at = frame.len() - rest.len();
         for (stream, (raw, stored)) in self.streams.iter_mut().zip(lengths) {
-            let end = at
-                .checked_add(stored)
-                .filter(|end| *end <= frame.len())
-                .ok_or(TABLE)?;
+            let end = at.checked_add(stored).filter(|end| *end <= frame.len()).ok_or(TABLE)?;
             stream.begin(at..end, raw);
             at = end;
         }
-        if at == frame.len() {
-            Ok(())
-        } else {
-            Err(TABLE)
-        }
+        if at == frame.len() { Ok(()) } else { Err(TABLE) }
     }
 
     /// Whether all streams were read to their ends.
     pub(super) fn are_finished(&self) -> bool {
-        self.streams
-            .iter()
-            .all(|s| s.raw_left == 0 && s.next == s.filled && s.stored.is_empty())
+        self.streams.iter().all(|s| s.raw_left == 0 && s.next == s.filled && s.stored.is_empty())
     }
 
     /// The next byte of a stream.
@@ -268,14 +246,7 @@ impl StreamReader {
         let mut decoder = Decoder::new()?;
         decoder.set_parameter(DParameter::WindowLogMax(window_log.into()))?;
         let block = vec![0; 8 << 10].into_boxed_slice();
-        Ok(Self {
-            decoder,
-            stored: 0..0,
-            raw_left: 0,
-            block,
-            filled: 0,
-            next: 0,
-        })
+        Ok(Self { decoder, stored: 0..0, raw_left: 0, block, filled: 0, next: 0 })
     }
 
     fn begin(&mut self, stored: std::ops::Range<usize>, raw: u64) {
@@ -288,17 +259,13 @@ impl StreamReader {
         if self.raw_left == 0 {
             return Err("a stream ends before its operations do");
         }
-        let want = usize::try_from(self.raw_left)
-            .unwrap_or(usize::MAX)
-            .min(self.block.len());
+        let want = usize::try_from(self.raw_left).unwrap_or(usize::MAX).min(self.block.len());
         let (mut written, mut stuck) = (0, false);
         while written < want {
             let stored = &frame[self.stored.clone()];
             let mut input = InBuffer::around(stored);
             let mut output = OutBuffer::around(&mut self.block[written..want]);
-            self.decoder
-                .run(&mut input, &mut output)
-                .map_err(|_| "a stream is not valid zstd")?;
+            self.decoder.run(&mut input, &mut output).map_err(|_| "a stream is not valid zstd")?;
             let (read, count) = (input.pos(), output.pos());
             self.stored.start += read;
             written += count;
@@ -313,9 +280,7 @@ impl StreamReader {
             let mut input = InBuffer::around(&frame[self.stored.clone()]);
             let mut nothing = [0; 0];
             let mut output = OutBuffer::around(&mut nothing[..]);
-            self.decoder
-                .run(&mut input, &mut output)
-                .map_err(|_| "a stream is not valid zstd")?;
+            self.decoder.run(&mut input, &mut output).map_err(|_| "a stream is not valid zstd")?;
             self.stored.start += input.pos();
         }
         Ok(())

@@ -43,10 +43,7 @@ pub(super) struct HeaderContext {
 
 impl Default for HeaderContext {
     fn default() -> Self {
-        Self {
-            last: [0; 512],
-            templates: Vec::new(),
-        }
+        Self { last: [0; 512], templates: Vec::new() }
     }
 }
 
@@ -86,11 +83,7 @@ impl HeaderContext {
         if known.is_none() && self.templates.len() < MAX_TEMPLATES {
             self.templates.push(template);
         }
-        SaidHeader {
-            number,
-            new_template,
-            fields,
-        }
+        SaidHeader { number, new_template, fields }
     }
 
     /// How many templates there are; this number announces a new one.
@@ -152,10 +145,7 @@ fn computed_checksum(header: &Block) -> [u8; 8] {
 }
 
 fn trim(field: &[u8]) -> &[u8] {
-    &field[..field
-        .iter()
-        .rposition(|byte| *byte != 0)
-        .map_or(0, |last| last + 1)]
+    &field[..field.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)]
 }
 
 /// Bytes of the whole blocks that follow a header by its size field: what
@@ -233,10 +223,6 @@ mod tests {
     fn templates_that_cannot_be_are_refused() {
         let mut context = HeaderContext::default();
         assert!(context.rebuild(FROM_OLD, None, |_| Ok(())).is_err());
-        assert!(
-            context
-                .rebuild(COMPUTED, Some(&[0; 512]), |_| Ok(()))
-                .is_err()
-        );
+        assert!(context.rebuild(COMPUTED, Some(&[0; 512]), |_| Ok(())).is_err());
     }
 }

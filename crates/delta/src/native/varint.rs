@@ -77,10 +77,7 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         assert_eq!(take(&mut &[0xff; 9][..]), None);
         assert_eq!(take(&mut &[&[0xff; 9][..], &[2]].concat()[..]), None);
-        assert_eq!(
-            take(&mut &[&[0xff; 9][..], &[1]].concat()[..]),
-            Some(u64::MAX)
-        );
+        assert_eq!(take(&mut &[&[0xff; 9][..], &[1]].concat()[..]), Some(u64::MAX));
         assert_eq!((zigzag(5, 5), zigzag(5, 4), zigzag(5, 6)), (0, 1, 2));
     }
 }
