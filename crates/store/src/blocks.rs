@@ -99,10 +99,7 @@ fn parse(bytes: &[u8], diff_id: DiffId) -> Result<BlockDigests, BlocksError> {
     };
     let version = u32_at(header, 8);
     if header[..8] == *MAGIC && version != VERSION {
-        return Err(BlocksError::UnknownVersion {
-            diff_id,
-            found: version,
-        });
+        return Err(BlocksError::UnknownVersion { diff_id, found: version });
     }
     let Some((digests, size)) = rest.split_last_chunk::<8>() else {
         return Err(damaged);
@@ -123,9 +120,7 @@ fn parse(bytes: &[u8], diff_id: DiffId) -> Result<BlockDigests, BlocksError> {
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes[at..]
-        .first_chunk()
-        .map_or(0, |four| u32::from_le_bytes(*four))
+    bytes[at..].first_chunk().map_or(0, |four| u32::from_le_bytes(*four))
 }
 
 fn header_of(diff_id: DiffId) -> [u8; HEADER_BYTES] {
@@ -172,10 +167,8 @@ impl BlocksWriter {
         let checksum = self.checksum.digest128().to_le_bytes();
         self.put(&checksum)?;
         let path = self.file.get_ref().path().to_owned();
-        let file = self
-            .file
-            .into_inner()
-            .map_err(|error| failed("write", &path)(error.into_error()))?;
+        let file =
+            self.file.into_inner().map_err(|error| failed("write", &path)(error.into_error()))?;
         Ok((file, self.bytes_written))
     }
 
@@ -214,14 +207,7 @@ mod tests {
 
     #[test]
     fn every_block_is_told_from_a_damaged_one() {
-        for length in [
-            0,
-            1,
-            BLOCK_SIZE - 1,
-            BLOCK_SIZE,
-            BLOCK_SIZE + 1,
-            3 * BLOCK_SIZE,
-        ] {
+        for length in [0, 1, BLOCK_SIZE - 1, BLOCK_SIZE, BLOCK_SIZE + 1, 3 * BLOCK_SIZE] {
             let layer: Vec<u8> = (0..=250).cycle().take(length).collect();
             let (diff_id, bytes) = written(&layer);
             let digests = parse(&bytes, diff_id).unwrap();

@@ -75,10 +75,7 @@ impl Transaction {
     /// An image that is there already keeps its manifest, and gets the names. Where nothing changes,
     /// nothing is written.
     pub fn commit(mut self, images: Vec<NewImage>) -> Result<CommitReport, CommitError> {
-        let images = images
-            .into_iter()
-            .map(check)
-            .collect::<Result<Vec<_>, _>>()?;
+        let images = images.into_iter().map(check).collect::<Result<Vec<_>, _>>()?;
         check_names(&images)?;
         let store = self.store.clone();
         let _lock = store.lock()?;
@@ -93,9 +90,7 @@ impl Transaction {
                 let manifest = self.manifest_of(checked)?;
                 documents.add_image(checked, &manifest, &mut after)?;
             }
-            report
-                .images
-                .push(set_names(&mut after, checked, was_there));
+            report.images.push(set_names(&mut after, checked, was_there));
         }
         self.publish(&before, &after, documents)?;
         report.written_bytes = self.written_bytes;
@@ -104,23 +99,13 @@ impl Transaction {
 
     fn manifest_of(&self, checked: &Checked) -> Result<Manifest, CommitError> {
         let layer = |diff_id: &DiffId| match self.layer_size_bytes(*diff_id) {
-            Some(size_bytes) => Ok(StoredLayer {
-                diff_id: *diff_id,
-                size_bytes,
-            }),
-            None => Err(CommitError::MissingLayer {
-                id: checked.id,
-                diff_id: *diff_id,
-            }),
+            Some(size_bytes) => Ok(StoredLayer { diff_id: *diff_id, size_bytes }),
+            None => Err(CommitError::MissingLayer { id: checked.id, diff_id: *diff_id }),
         };
         Ok(Manifest {
             image: checked.id,
             config_size_bytes: checked.image.config.len() as u64,
-            layers: checked
-                .diff_ids
-                .iter()
-                .map(layer)
-                .collect::<Result<_, _>>()?,
+            layers: checked.diff_ids.iter().map(layer).collect::<Result<_, _>>()?,
             original: checked.image.original_manifest.as_deref().map(Digest::of),
             artifact_type: checked.image.artifact_type.clone(),
             subject: checked.image.subject.clone(),
@@ -197,16 +182,12 @@ impl Documents {
     ) -> Result<(), CommitError> {
         let bytes = manifest
             .to_json()
-            .map_err(|source| ReadError::NotAManifest {
-                digest: checked.id.0,
-                source,
-            })?;
+            .map_err(|source| ReadError::NotAManifest { digest: checked.id.0, source })?;
         check_size(checked.id, &bytes)?;
         let digest = Digest::of(&bytes);
         index.set_manifest(checked.id, digest, bytes.len() as u64);
         self.blobs.insert(digest, bytes);
-        self.blobs
-            .insert(checked.id.0, checked.image.config.clone());
+        self.blobs.insert(checked.id.0, checked.image.config.clone());
         if let Some(original) = &checked.image.original_manifest {
             self.blobs.insert(Digest::of(original), original.clone());
         }
@@ -222,11 +203,7 @@ fn check(image: NewImage) -> Result<Checked, CommitError> {
     }
     let config: ConfigDocument = serde_json::from_slice(&image.config)
         .map_err(|source| CommitError::NotAConfig { id, source })?;
-    Ok(Checked {
-        id,
-        diff_ids: config.rootfs.diff_ids.unwrap_or_default(),
-        image,
-    })
+    Ok(Checked { id, diff_ids: config.rootfs.diff_ids.unwrap_or_default(), image })
 }
 
 fn check_size(id: ImageId, document: &[u8]) -> Result<(), CommitError> {

@@ -15,11 +15,7 @@ pub(crate) fn failed(
     path: &Path,
 ) -> impl FnOnce(io::Error) -> FileError + use<> {
     let path = path.to_owned();
-    move |source| FileError {
-        action,
-        path,
-        source,
-    }
+    move |source| FileError { action, path, source }
 }
 
 /// Makes a file in `directory` whose name starts with `prefix`, and holds a shared lock on it, which
@@ -31,9 +27,7 @@ pub(crate) fn new_temporary(directory: &Path, prefix: &str) -> Result<NamedTempF
             .permissions(Permissions::from_mode(0o644))
             .tempfile_in(directory)
             .map_err(failed("make a file in", directory))?;
-        file.as_file()
-            .lock_shared()
-            .map_err(failed("lock", file.path()))?;
+        file.as_file().lock_shared().map_err(failed("lock", file.path()))?;
         // Between its making and its locking, a prune may have taken the file for a leftover.
         if is_linked(file.as_file()).map_err(failed("inspect", file.path()))? {
             return Ok(file);
@@ -57,15 +51,12 @@ pub(crate) fn sync_file(file: &NamedTempFile) -> Result<(), FileError> {
 
 /// Waits until the names in `directory` are on the device.
 pub(crate) fn sync_directory(directory: &Path) -> Result<(), FileError> {
-    File::open(directory)
-        .and_then(|opened| opened.sync_all())
-        .map_err(failed("sync", directory))
+    File::open(directory).and_then(|opened| opened.sync_all()).map_err(failed("sync", directory))
 }
 
 /// Renames a temporary file over `target`. The file stays locked while the handle lives.
 pub(crate) fn rename(file: NamedTempFile, target: &Path) -> Result<File, FileError> {
-    file.persist(target)
-        .map_err(|error| failed("rename a file to", target)(error.error))
+    file.persist(target).map_err(|error| failed("rename a file to", target)(error.error))
 }
 
 /// Renames a temporary file to `target` unless there is a file already: `None`, and ours is gone.
@@ -127,11 +118,7 @@ pub(crate) enum Removal {
 /// that who locks the file next sees that it has no name any more.
 pub(crate) fn remove_unless_held(path: &Path) -> Result<Removal, FileError> {
     let Some(file) = lock_if_free(path)? else {
-        return Ok(if path.exists() {
-            Removal::Held
-        } else {
-            Removal::Absent
-        });
+        return Ok(if path.exists() { Removal::Held } else { Removal::Absent });
     };
     let size_bytes = file.metadata().map_err(failed("inspect", path))?.len();
     match fs::remove_file(path) {
@@ -204,9 +191,6 @@ mod tests {
         fs::write(&path, b"12345").unwrap();
         assert_eq!(read_small(&path, 5).unwrap().unwrap(), b"12345");
         let error = read_small(&path, 4).unwrap_err();
-        assert!(
-            matches!(error, ReadError::TooLarge { size_bytes: 5, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, ReadError::TooLarge { size_bytes: 5, .. }), "{error}");
     }
 }

@@ -103,9 +103,7 @@ impl Store {
         if self.is_writable() {
             return Ok(());
         }
-        Err(EditError::ReadOnly {
-            root: self.root().to_owned(),
-        })
+        Err(EditError::ReadOnly { root: self.root().to_owned() })
     }
 }
 
@@ -116,14 +114,10 @@ fn find<'a>(index: &'a Index, reference: &str) -> Result<&'a Entry, EditError> {
         .iter()
         .map(|entry| (entry.image, entry.names.iter().cloned().collect()))
         .collect();
-    let images: Vec<(ImageId, &[Name])> = names
-        .iter()
-        .map(|(image, names)| (*image, names.as_slice()))
-        .collect();
+    let images: Vec<(ImageId, &[Name])> =
+        names.iter().map(|(image, names)| (*image, names.as_slice())).collect();
     let image = resolve::resolve(reference, &images)?;
-    let not_found = || crate::error::ResolveError::NotFound {
-        reference: reference.to_owned(),
-    };
+    let not_found = || crate::error::ResolveError::NotFound { reference: reference.to_owned() };
     Ok(index.get(image).ok_or_else(not_found)?)
 }
 
@@ -138,10 +132,7 @@ fn names_to_remove(
     }
     let names: Vec<Name> = entry.names.iter().cloned().collect();
     if names.len() > 1 && !options.force {
-        return Err(EditError::SeveralNames {
-            id: entry.image,
-            names,
-        });
+        return Err(EditError::SeveralNames { id: entry.image, names });
     }
     Ok(names)
 }
@@ -161,10 +152,7 @@ impl Sweep {
     /// damaged itself gives its data to the next prune.
     fn between(store: &Store, before: &Index, after: &Index, removed: ImageId) -> Self {
         let Some(reachable) = Snapshot::of_index(store, after).reachable() else {
-            return Self {
-                is_blocked: true,
-                ..Self::default()
-            };
+            return Self { is_blocked: true, ..Self::default() };
         };
         let snapshot = Snapshot::of_index(store, before);
         let Some(image) = snapshot.get(removed) else {

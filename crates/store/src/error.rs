@@ -371,9 +371,4 @@ macro_rules! from_file_error {
         }
     )*};
 }
-from_file_error!(
-    OpenError::Write,
-    LayerError::Write,
-    CommitError::Write,
-    EditError::Write
-);
+from_file_error!(OpenError::Write, LayerError::Write, CommitError::Write, EditError::Write);

@@ -189,11 +189,7 @@ impl Index {
         for entry in &mut self.entries {
             entry.names.retain(|name| !new.names.contains(name));
         }
-        match self
-            .entries
-            .iter_mut()
-            .find(|entry| entry.image == new.image)
-        {
+        match self.entries.iter_mut().find(|entry| entry.image == new.image) {
             Some(entry) => {
                 entry.names.extend(new.names);
                 entry.order = entry.order.max(new.order);
@@ -222,11 +218,7 @@ fn descriptors(entry: &Entry) -> Vec<Value> {
     if entry.names.is_empty() {
         return vec![descriptor(None)];
     }
-    entry
-        .names
-        .iter()
-        .map(|name| descriptor(Some(name)))
-        .collect()
+    entry.names.iter().map(|name| descriptor(Some(name))).collect()
 }
 
 #[cfg(test)]
@@ -258,10 +250,7 @@ mod tests {
     #[test]
     fn a_name_moves_and_its_former_image_stays() {
         let mut index = index_of(&[(1, &["a:1"]), (2, &[])]);
-        assert_eq!(
-            index.set_name(image(2), &"a:1".parse().unwrap()),
-            Some(image(1))
-        );
+        assert_eq!(index.set_name(image(2), &"a:1".parse().unwrap()), Some(image(1)));
         assert_eq!(index.set_name(image(2), &"a:1".parse().unwrap()), None);
         assert!(index.get(image(1)).unwrap().names.is_empty());
         assert_eq!(index.get(image(2)).unwrap().names.len(), 1);
@@ -277,10 +266,7 @@ mod tests {
         index.set_manifest(image(1), Digest::of(b"m"), 5);
         let again = parse(&index.to_json()).unwrap();
         assert_eq!(again.entries, index.entries);
-        assert_eq!(
-            again.foreign[0].1,
-            serde_json::from_str::<Value>(foreign).unwrap()
-        );
+        assert_eq!(again.foreign[0].1, serde_json::from_str::<Value>(foreign).unwrap());
     }
 
     #[test]

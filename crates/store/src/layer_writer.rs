@@ -98,10 +98,7 @@ impl LayerWriter {
         self.check_size(self.taken_bytes, false)?;
         let found = DiffId(self.digester.finish());
         if found != self.expect {
-            return Err(LayerError::WrongDigest {
-                expected: self.expect,
-                found,
-            });
+            return Err(LayerError::WrongDigest { expected: self.expect, found });
         }
         let (blocks, blocks_size_bytes) = self.blocks.finish(self.taken_bytes)?;
         Ok(FinishedLayer {

@@ -82,10 +82,10 @@ impl Manifest {
             .remove(ORIGINAL_MANIFEST)
             .map(|text| text.parse::<Digest>().map_err(serde::de::Error::custom))
             .transpose()?;
-        let layers = document.layers.into_iter().map(|layer| StoredLayer {
-            diff_id: DiffId(layer.digest),
-            size_bytes: layer.size,
-        });
+        let layers = document
+            .layers
+            .into_iter()
+            .map(|layer| StoredLayer { diff_id: DiffId(layer.digest), size_bytes: layer.size });
         Ok(Self {
             image: ImageId(document.config.digest),
             config_size_bytes: document.config.size,
@@ -133,10 +133,7 @@ mod tests {
         let manifest = Manifest {
             image: ImageId(Digest::of(b"config")),
             config_size_bytes: 6,
-            layers: vec![StoredLayer {
-                diff_id: DiffId::EMPTY_LAYER,
-                size_bytes: 1024,
-            }],
+            layers: vec![StoredLayer { diff_id: DiffId::EMPTY_LAYER, size_bytes: 1024 }],
             original: Some(Digest::of(b"original")),
             artifact_type: Some("application/x".into()),
             subject: Some(Subject {
@@ -146,10 +143,7 @@ mod tests {
             }),
             annotations: [("a".to_owned(), "b".to_owned())].into(),
         };
-        assert_eq!(
-            Manifest::parse(&manifest.to_json().unwrap()).unwrap(),
-            manifest
-        );
+        assert_eq!(Manifest::parse(&manifest.to_json().unwrap()).unwrap(), manifest);
     }
 
     #[test]

@@ -64,9 +64,7 @@ impl Store {
         }
         let blobs: Vec<Digest> = plan.blobs.iter().map(|(digest, _)| *digest).collect();
         if !plan.images.is_empty() {
-            index
-                .entries
-                .retain(|entry| !plan.images.contains(&entry.image));
+            index.entries.retain(|entry| !plan.images.contains(&entry.image));
             let first = plan.blobs_to_remove_first(&snapshot);
             replace_index(self, &index, || swept.remove(self, &first))?;
         }
@@ -81,8 +79,7 @@ impl Store {
         plan.images = condemned(&kept, options);
         let is_condemned = |image: &ImageId| plan.images.contains(image);
         kept.images.retain(|image| !is_condemned(&image.id));
-        kept.broken
-            .retain(|image| !image.id.as_ref().is_some_and(is_condemned));
+        kept.broken.retain(|image| !image.id.as_ref().is_some_and(is_condemned));
         let reachable = kept.reachable();
         if reachable.is_none() {
             plan.images.clear();
@@ -98,10 +95,7 @@ impl Store {
 
 /// Images without a name, whole or damaged: what they need, nobody needs.
 fn condemned(snapshot: &Snapshot, options: &PruneOptions) -> Vec<ImageId> {
-    let whole = snapshot
-        .images
-        .iter()
-        .map(|image| (Some(image.id), &image.names));
+    let whole = snapshot.images.iter().map(|image| (Some(image.id), &image.names));
     let broken = snapshot.broken.iter().map(|image| (image.id, &image.names));
     whole
         .chain(broken)

@@ -13,9 +13,7 @@ pub(crate) fn resolve(
     reference: &str,
     images: &[(ImageId, &[Name])],
 ) -> Result<ImageId, ResolveError> {
-    let not_found = || ResolveError::NotFound {
-        reference: reference.chars().take(300).collect(),
-    };
+    let not_found = || ResolveError::NotFound { reference: reference.chars().take(300).collect() };
     if let Some(id) = full_id(reference) {
         return images
             .iter()
@@ -29,10 +27,7 @@ pub(crate) fn resolve(
         return Ok(*id);
     }
     let digits = prefix_digits(reference).ok_or_else(not_found)?;
-    let fits = images
-        .iter()
-        .map(|(id, _)| *id)
-        .filter(|id| id.0.hex().starts_with(digits));
+    let fits = images.iter().map(|(id, _)| *id).filter(|id| id.0.hex().starts_with(digits));
     match *fits.collect::<Vec<_>>() {
         [] => Err(not_found()),
         [id] => Ok(id),
@@ -50,9 +45,7 @@ fn full_id(reference: &str) -> Option<ImageId> {
 
 fn prefix_digits(reference: &str) -> Option<&str> {
     let digits = reference.strip_prefix("sha256:").unwrap_or(reference);
-    let is_hex = digits
-        .bytes()
-        .all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
+    let is_hex = digits.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
     (is_hex && digits.len() >= MIN_PREFIX_DIGITS).then_some(digits)
 }
 
@@ -76,19 +69,8 @@ mod tests {
         assert_eq!(resolved("sha256:abcd2").unwrap(), b);
         assert_eq!(resolved(&a.to_string()).unwrap(), a);
         assert_eq!(resolved(&b.0.hex()).unwrap(), b);
-        for missing in [
-            "123",
-            "x",
-            "x:2",
-            "",
-            "sha256:",
-            "ABCD1",
-            &id("77").to_string(),
-        ] {
-            assert!(
-                matches!(resolved(missing), Err(ResolveError::NotFound { .. })),
-                "{missing:?}"
-            );
+        for missing in ["123", "x", "x:2", "", "sha256:", "ABCD1", &id("77").to_string()] {
+            assert!(matches!(resolved(missing), Err(ResolveError::NotFound { .. })), "{missing:?}");
         }
         let unnamed: [(ImageId, &[Name]); 2] = [(a, &[]), (b, &[])];
         let Err(ResolveError::Ambiguous { candidates, .. }) = resolve("abcd", &unnamed) else {

@@ -141,11 +141,7 @@ impl LayerFile {
         path: &std::path::Path,
     ) -> Result<Self, FileError> {
         let size_bytes = file.metadata().map_err(failed("inspect", path))?.len();
-        Ok(Self {
-            diff_id,
-            size_bytes,
-            file,
-        })
+        Ok(Self { diff_id, size_bytes, file })
     }
 }
 
@@ -169,10 +165,7 @@ impl Snapshot {
                 id: None,
                 names: Vec::new(),
                 manifest: None,
-                why: ReadError::ForeignEntry {
-                    path,
-                    position: *position,
-                },
+                why: ReadError::ForeignEntry { path, position: *position },
             });
         }
         snapshot.images.sort_by_key(|image| (image.order, image.id));
@@ -182,14 +175,9 @@ impl Snapshot {
     /// The image that `reference` means: a name, a full `sha256:…` ID, or the first digits of one, at
     /// least 4. A name wins over digits.
     pub fn resolve(&self, reference: &str) -> Result<&StoredImage, ResolveError> {
-        let whole = self
-            .images
-            .iter()
-            .map(|image| (image.id, image.names.as_slice()));
-        let broken = self
-            .broken
-            .iter()
-            .filter_map(|image| Some((image.id?, image.names.as_slice())));
+        let whole = self.images.iter().map(|image| (image.id, image.names.as_slice()));
+        let broken =
+            self.broken.iter().filter_map(|image| Some((image.id?, image.names.as_slice())));
         let id = resolve::resolve(reference, &whole.chain(broken).collect::<Vec<_>>())?;
         if let Some(image) = self.get(id) {
             return Ok(image);
@@ -197,9 +185,7 @@ impl Snapshot {
         let broken = self.broken.iter().find(|image| image.id == Some(id));
         Err(match broken.and_then(|image| image.manifest) {
             Some(manifest) => ResolveError::Broken { id, manifest },
-            None => ResolveError::NotFound {
-                reference: reference.to_owned(),
-            },
+            None => ResolveError::NotFound { reference: reference.to_owned() },
         })
     }
 
@@ -213,11 +199,7 @@ impl Snapshot {
         let mut layers: BTreeMap<DiffId, LayerInfo> = BTreeMap::new();
         for image in &self.images {
             let mut seen = BTreeSet::new();
-            for layer in image
-                .layers
-                .iter()
-                .filter(|layer| seen.insert(layer.diff_id))
-            {
+            for layer in image.layers.iter().filter(|layer| seen.insert(layer.diff_id)) {
                 let info = layers.entry(layer.diff_id).or_insert_with(|| LayerInfo {
                     diff_id: layer.diff_id,
                     size_bytes: layer.size_bytes,
@@ -265,11 +247,7 @@ fn read_image(store: &Store, entry: &Entry) -> Result<StoredImage, ReadError> {
     let manifest =
         Manifest::parse(&bytes).map_err(|source| ReadError::NotAManifest { digest, source })?;
     if manifest.image != entry.image {
-        return Err(ReadError::WrongImage {
-            digest,
-            expected: entry.image,
-            found: manifest.image,
-        });
+        return Err(ReadError::WrongImage { digest, expected: entry.image, found: manifest.image });
     }
     Ok(StoredImage {
         id: entry.image,

@@ -76,19 +76,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let space = free_space(&root.path().join("a/b/c")).unwrap();
         assert!(space.free_bytes > 0 && space.free_bytes <= space.total_bytes);
-        assert!(
-            root.path()
-                .canonicalize()
-                .unwrap()
-                .starts_with(&space.mount_point)
-        );
+        assert!(root.path().canonicalize().unwrap().starts_with(&space.mount_point));
     }
 
     #[test]
     fn proc_is_its_own_mount() {
-        assert_eq!(
-            mount_point(Path::new("/proc/self/status")),
-            Path::new("/proc")
-        );
+        assert_eq!(mount_point(Path::new("/proc/self/status")), Path::new("/proc"));
     }
 }

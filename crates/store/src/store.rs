@@ -19,15 +19,8 @@ pub const STORE_VERSION: u64 = 1;
 const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 const VERSION_LIMIT_BYTES: u64 = 64 * 1024;
 /// Everything that lies in a store's root, in the order in which it is made.
-const FILES: [&str; 7] = [
-    "lock",
-    "tmp",
-    "blobs",
-    "blocks",
-    "oci-layout",
-    "index.json",
-    "silt.json",
-];
+const FILES: [&str; 7] =
+    ["lock", "tmp", "blobs", "blocks", "oci-layout", "index.json", "silt.json"];
 
 /// What a store is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,10 +200,7 @@ impl Store {
             .ok_or(ReadError::MissingBlob { digest })?;
         let found = Digest::of(&bytes);
         if found != digest {
-            return Err(ReadError::DamagedBlob {
-                expected: digest,
-                found,
-            });
+            return Err(ReadError::DamagedBlob { expected: digest, found });
         }
         Ok(bytes)
     }

@@ -45,9 +45,7 @@ impl Store {
     /// Starts a load. Nothing is written before there is something to write.
     pub fn begin(&self) -> Result<Transaction, LayerError> {
         if !self.is_writable() {
-            return Err(LayerError::ReadOnly {
-                root: self.root().to_owned(),
-            });
+            return Err(LayerError::ReadOnly { root: self.root().to_owned() });
         }
         Ok(Transaction {
             store: self.clone(),
@@ -63,10 +61,7 @@ impl Transaction {
     /// Keeps the layers that are there from being removed until the transaction ends. It takes one
     /// file descriptor for each.
     pub fn pin(&mut self, diff_ids: &[DiffId]) -> Result<Pinned, FileError> {
-        let mut pinned = Pinned {
-            held: Vec::new(),
-            missing: Vec::new(),
-        };
+        let mut pinned = Pinned { held: Vec::new(), missing: Vec::new() };
         for diff_id in diff_ids {
             match self.pin_one(*diff_id)? {
                 true => pinned.held.push(*diff_id),
@@ -180,11 +175,7 @@ impl Transaction {
     /// The block digests go first: a layer that is in its place has them. They stay locked until the
     /// layer is there, or a prune would take them for leftovers.
     fn place(&mut self, layer: FinishedLayer) -> Result<(), LayerError> {
-        let FinishedLayer {
-            diff_id,
-            size_bytes,
-            ..
-        } = layer;
+        let FinishedLayer { diff_id, size_bytes, .. } = layer;
         let target = self.store.blob_path(diff_id.0);
         let found = self.find_in_place(diff_id, size_bytes)?;
         if found == InPlace::Whole {
@@ -253,11 +244,7 @@ impl Transaction {
         let index = index::read_index(&self.store).map_err(|_| TakeBackError)?;
         let snapshot = Snapshot::of_index(&self.store, &index);
         let reachable: HashSet<Digest> = snapshot.reachable().ok_or(TakeBackError)?;
-        for digest in self
-            .placed
-            .drain(..)
-            .filter(|digest| !reachable.contains(digest))
-        {
+        for digest in self.placed.drain(..).filter(|digest| !reachable.contains(digest)) {
             remove_blob(&self.store, digest).map_err(|_| TakeBackError)?;
         }
         Ok(())
@@ -309,9 +296,8 @@ pub(crate) fn list_files(
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let mut paths = entries
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut paths =
+            entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
         paths.sort();
         Ok(paths)
     };

@@ -49,11 +49,7 @@ impl Store {
         let snapshot = self.snapshot()?;
         let layers = snapshot.layers().into_iter().map(|layer| layer.diff_id.0);
         let layers: HashSet<Digest> = layers.collect();
-        let all: HashSet<Digest> = snapshot
-            .images
-            .iter()
-            .flat_map(|image| image.blobs())
-            .collect();
+        let all: HashSet<Digest> = snapshot.images.iter().flat_map(|image| image.blobs()).collect();
         let mut usage = DiskUsage {
             named_images: 0,
             unnamed_images: 0,
@@ -79,9 +75,7 @@ impl Store {
             };
             kind.add(path)?;
         }
-        usage
-            .bookkeeping
-            .add_all(list_files(&self.block_files())?)?;
+        usage.bookkeeping.add_all(list_files(&self.block_files())?)?;
         usage.bookkeeping.add_all(self.root_files())?;
         usage.temporary.add_all(list_files(&self.temporary())?)?;
         Ok(usage)

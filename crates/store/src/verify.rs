@@ -100,9 +100,7 @@ impl Store {
         let is_wanted = |image: &ImageId| images.is_empty() || images.contains(image);
         let mut snapshot = self.snapshot()?;
         snapshot.images.retain(|image| is_wanted(&image.id));
-        snapshot
-            .broken
-            .retain(|image| image.id.as_ref().is_none_or(is_wanted));
+        snapshot.broken.retain(|image| image.id.as_ref().is_none_or(is_wanted));
         let mut report = VerifyReport {
             images: (snapshot.images.len() + snapshot.broken.len()) as u64,
             ..VerifyReport::default()
@@ -122,22 +120,15 @@ impl Store {
     fn forget_removed_images(&self, report: &mut VerifyReport) -> Result<(), ReadError> {
         let index = index::read_index(self)?;
         let is_listed = |image: &ImageId| index.get(*image).is_some();
-        report
-            .damaged_layers
-            .retain(|layer| layer.images.iter().any(is_listed));
-        report
-            .damaged_documents
-            .retain(|document| is_listed(&document.image));
+        report.damaged_layers.retain(|layer| layer.images.iter().any(is_listed));
+        report.damaged_documents.retain(|document| is_listed(&document.image));
         Ok(())
     }
 
     fn verify_documents(&self, snapshot: &Snapshot, report: &mut VerifyReport) {
         for image in &snapshot.images {
             report.read_bytes += image.manifest_size_bytes;
-            for digest in [Some(image.id.0), image.original_manifest]
-                .into_iter()
-                .flatten()
-            {
+            for digest in [Some(image.id.0), image.original_manifest].into_iter().flatten() {
                 match self.read_blob(digest, DOCUMENT_LIMIT_BYTES) {
                     Ok(bytes) => report.read_bytes += bytes.len() as u64,
                     Err(why) => report.damaged_documents.push(DamagedDocument {
@@ -181,11 +172,9 @@ impl Store {
             }
         };
         match (damage, blocks) {
-            (Some(damage), _) => report.damaged_layers.push(DamagedLayer {
-                diff_id,
-                images,
-                damage,
-            }),
+            (Some(damage), _) => {
+                report.damaged_layers.push(DamagedLayer { diff_id, images, damage })
+            }
             (None, Err(error)) => report.damaged_blocks.push(error),
             (None, Ok(blocks)) if blocks.layer_size_bytes != layer.size_bytes => {
                 report.damaged_blocks.push(BlocksError::Damaged { diff_id });
