@@ -136,8 +136,8 @@ impl Transaction {
         let has_blocks = self.has_finished();
         self.place_finished()?;
         for (digest, file) in blobs {
-            durable::rename(file, &store.blob_path(digest))?;
             self.placed.push(digest);
+            durable::rename(file, &store.blob_path(digest))?;
         }
         if has_blocks {
             durable::sync_directory(&store.block_files())?;

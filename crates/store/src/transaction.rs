@@ -27,7 +27,7 @@ pub struct Transaction {
     pins: HashMap<DiffId, File>,
     /// Layers that are whole and not yet in place.
     finished: Vec<FinishedLayer>,
-    /// Blobs that this transaction put in place.
+    /// Blobs that this transaction put in place, or tried to.
     pub(crate) placed: Vec<Digest>,
     pub(crate) written_bytes: u64,
 }
@@ -181,6 +181,8 @@ impl Transaction {
         if found == InPlace::Whole {
             return Ok(());
         }
+        // Noted first, so that half of a failed placing is taken back as well.
+        self.placed.push(diff_id.0);
         let blocks = durable::rename(layer.blocks, &self.store.blocks_path(diff_id))?;
         let pin = match found {
             InPlace::Damaged => durable::rename(layer.layer, &target)?,
@@ -192,7 +194,6 @@ impl Transaction {
         };
         drop(blocks);
         self.pins.insert(diff_id, pin);
-        self.placed.push(diff_id.0);
         Ok(())
     }
 

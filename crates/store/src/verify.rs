@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use tarball::{DiffId, Digest, Digester, ImageId};
 
@@ -151,6 +152,10 @@ impl Store {
         let diff_id = layer.diff_id;
         report.layers += 1;
         let blocks = blocks::read_blocks(&self.blocks_path(diff_id), diff_id);
+        let mut count = |read_bytes| {
+            report.read_bytes += read_bytes;
+            progress(read_bytes);
+        };
         let damage = match self.layer(diff_id)? {
             None => Some(LayerDamage::Missing),
             Some(found) if found.size_bytes != layer.size_bytes => Some(LayerDamage::WrongSize {
@@ -158,17 +163,8 @@ impl Store {
                 found_bytes: found.size_bytes,
             }),
             Some(found) => {
-                let mut count = |read_bytes| {
-                    report.read_bytes += read_bytes;
-                    progress(read_bytes);
-                };
-                let path = self.blob_path(diff_id.0);
-                check_bytes(layer, &found.file, blocks.as_ref().ok(), &mut count).map(
-                    |(ranges, error)| LayerDamage::Bytes {
-                        ranges,
-                        unreadable: error.map(failed("read", &path)),
-                    },
-                )
+                let checked = check_bytes(layer, &found.file, blocks.as_ref().ok(), &mut count);
+                checked.damage(&self.blob_path(diff_id.0))
             }
         };
         match (damage, blocks) {
@@ -176,9 +172,6 @@ impl Store {
                 report.damaged_layers.push(DamagedLayer { diff_id, images, damage })
             }
             (None, Err(error)) => report.damaged_blocks.push(error),
-            (None, Ok(blocks)) if blocks.layer_size_bytes != layer.size_bytes => {
-                report.damaged_blocks.push(BlocksError::Damaged { diff_id });
-            }
             (None, Ok(_)) => {}
         }
         Ok(())
@@ -198,14 +191,31 @@ fn layers_to_check(snapshot: &Snapshot) -> Vec<(StoredLayer, Vec<ImageId>)> {
     layers.into_values().collect()
 }
 
-/// Reads a layer once, for its diffID and its blocks; `None` where it is whole. A block that the device
-/// does not give is passed over, so that one bad sector does not hide the next.
+/// What reading a layer showed.
+struct Checked {
+    has_right_digest: bool,
+    ranges: Vec<Range<u64>>,
+    unreadable: Option<io::Error>,
+}
+
+impl Checked {
+    fn damage(self, path: &Path) -> Option<LayerDamage> {
+        let is_whole = self.has_right_digest && self.unreadable.is_none();
+        (!is_whole).then(|| LayerDamage::Bytes {
+            ranges: self.ranges,
+            unreadable: self.unreadable.map(failed("read", path)),
+        })
+    }
+}
+
+/// Reads a layer once, for its diffID and its blocks. A block that the device does not give is passed
+/// over, so that one bad sector does not hide the next.
 fn check_bytes(
     layer: StoredLayer,
     file: &File,
     blocks: Option<&BlockDigests>,
     count: &mut dyn FnMut(u64),
-) -> Option<(Vec<Range<u64>>, Option<io::Error>)> {
+) -> Checked {
     let mut buffer = vec![0; BLOCK_SIZE];
     let mut digester = Digester::new();
     let mut ranges: Vec<Range<u64>> = Vec::new();
@@ -229,8 +239,7 @@ fn check_bytes(
             }
         }
     }
-    let is_whole = unreadable.is_none() && DiffId(digester.finish()) == layer.diff_id;
-    (!is_whole).then_some((ranges, unreadable))
+    Checked { has_right_digest: DiffId(digester.finish()) == layer.diff_id, ranges, unreadable }
 }
 
 fn push_range(ranges: &mut Vec<Range<u64>>, range: Range<u64>) {
