@@ -67,22 +67,22 @@ impl<'a> Finder<'a> {
         Ok(Some(found))
     }
 
-    /// A block right here, else the previous cover behind a small difference, else a block ahead.
+    /// A block right here, else the next one ahead, unless the previous cover goes on before that,
+    /// behind a small difference.
     fn find(&mut self) -> Result<Option<Cover>, MatchError> {
-        let index = self.index;
-        let here = self.windows.candidates_here(&index.table).map_err(target_error)?;
+        let table = &self.index.table;
+        let here = self.windows.candidates_here(table).map_err(target_error)?;
         if let Some(cover) = self.best_of(here)? {
             return Ok(Some(cover));
         }
-        if let Some(cover) = self.resume()? {
-            return Ok(Some(cover));
-        }
-        while let Some(ahead) = self.windows.next_candidates(&index.table).map_err(target_error)? {
+        let resumed = self.resume()?;
+        let until = resumed.map_or(self.end, |(.., position)| position);
+        while let Some(ahead) = self.windows.next_candidates(table, until).map_err(target_error)? {
             if let Some(cover) = self.best_of(ahead)? {
                 return Ok(Some(cover));
             }
         }
-        Ok(None)
+        resumed.map(|(origin, at, position)| self.extend(origin, at, position)).transpose()
     }
 
     /// The cover that goes furthest from the window; among equals the one that goes on where the
@@ -150,8 +150,9 @@ impl<'a> Finder<'a> {
         })
     }
 
-    /// The previous cover's continuation, where only a few bytes differ: a version, a time.
-    fn resume(&mut self) -> Result<Option<Cover>, MatchError> {
+    /// Origin, offset and position of the previous cover's continuation, where only a few bytes
+    /// differ: a version, a time.
+    fn resume(&mut self) -> Result<Option<(usize, u64, u64)>, MatchError> {
         let position = self.covered_to;
         let Some((origin, at)) = self.continuation(position) else {
             return Ok(None);
@@ -159,13 +160,8 @@ impl<'a> Finder<'a> {
         let length = self.limit_forwards(origin, at, position).min(RESUME_WINDOW_BYTES);
         let places = self.places(origin, at, position);
         let run = self.comparer.first_run(places, length, RESUME_BYTES_MIN);
-        match run.map_err(|error| compare_error(origin, error))? {
-            Some(distance) => {
-                let (at, position) = (at + distance, position + distance);
-                self.extend(origin, at, position).map(Some)
-            }
-            None => Ok(None),
-        }
+        let distance = run.map_err(|error| compare_error(origin, error))?;
+        Ok(distance.map(|distance| (origin, at + distance, position + distance)))
     }
 
     fn alike_forwards(

@@ -26,7 +26,7 @@ pub const BLOCK_SIZE_BYTES_MAX: u32 = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockIndexOptions {
     /// The block size that is wanted, 16 to [`BLOCK_SIZE_BYTES_MAX`]; it is doubled until the index
-    /// fits. A match of twice as many bytes as the block has is always seen, for what is indexed.
+    /// fits. A match must hold a whole block of its origin to be seen, so twice the size will do.
     pub block_size_bytes: u32,
     /// What the index may take in memory when it is built.
     pub memory_limit_bytes: u64,

@@ -69,13 +69,16 @@ impl<'a> Windows<'a> {
         })
     }
 
-    /// Moves the window by at least one byte, to the next place where a block may be like it.
+    /// Moves the window by at least one byte, to the next place before `until` where a block may be
+    /// like it.
     pub(super) fn next_candidates<'t>(
         &mut self,
         table: &'t BlockTable,
+        until: u64,
     ) -> Result<Option<&'t [Entry]>, ReadError> {
-        while self.has_next()? {
-            if let Some(spread) = self.roll_to_hit(table) {
+        while self.position() + 1 < until && self.has_next()? {
+            let steps = until - self.position() - 1;
+            if let Some(spread) = self.roll_to_hit(table, steps) {
                 let candidates = table.candidates(spread);
                 if !candidates.is_empty() {
                     return Ok(Some(candidates));
@@ -85,14 +88,15 @@ impl<'a> Windows<'a> {
         Ok(None)
     }
 
-    /// Rolls on within the buffer until the filter lets a hash through.
-    fn roll_to_hit(&mut self, table: &BlockTable) -> Option<u64> {
+    /// Rolls on within the buffer, and no more than `steps`, until the filter lets a hash through.
+    fn roll_to_hit(&mut self, table: &BlockTable, steps: u64) -> Option<u64> {
         let mut hash = self.hash_here();
+        let steps = usize::try_from(steps).unwrap_or(usize::MAX);
         let leaving = &self.buffer[self.start..];
         let entering = &self.buffer[self.start + self.block_size..];
         let mut rolled = 0;
         let mut hit = None;
-        for (&leaving, &entering) in leaving.iter().zip(entering) {
+        for (&leaving, &entering) in leaving.iter().zip(entering).take(steps) {
             hash.rotate(leaving, entering);
             rolled += 1;
             let spread = hash.spread();
