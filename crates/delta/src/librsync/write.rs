@@ -7,7 +7,7 @@ use super::{DELTA_MAGIC, DeltaReport};
 
 /// A literal is cut after this many bytes, since its length must be known before its bytes.
 ///
-/// Far above librsync's 32 KiB, so that cutting costs nothing; below the 16 MiB of balenaEngine,
+/// Far above librsync's 64 KiB, so that cutting costs nothing; below the 16 MiB of balenaEngine,
 /// which holds this much in memory too.
 pub const LITERAL_BYTES_MAX: usize = 1 << 20;
 
