@@ -8,9 +8,11 @@ use std::fs::File;
 use std::io::Write;
 use std::time::Instant;
 
-use delta::by_file::{FileIndex, MatchOptions, match_layer};
+use delta::by_file::{Aim, FileIndex, MatchOptions, match_layer};
+use delta::exact::{ExactOptions, encode_exact};
 use delta::native::{EncodeOptions, LayerDecoder, Limits, Origin, encode};
-use delta::read_at::{FileBasis, ReadAt};
+use delta::read_at::{Concat, FileBasis, ReadAt};
+use std::process::{Command, Stdio};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut files = std::env::args().skip(1).map(|path| FileBasis::new(File::open(path)?));
@@ -18,11 +20,32 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bases = files.collect::<Result<Vec<_>, _>>()?;
     let bases: Vec<&dyn ReadAt> = bases.iter().map(|base| base as &dyn ReadAt).collect();
 
+    let aim = match std::env::var_os("EXACT") {
+        Some(_) => Aim::ExactRuns,
+        None => Aim::Differences,
+    };
     let start = Instant::now();
     let index = FileIndex::build(&bases, &[&target])?;
     println!("index   {:>9.2?}", start.elapsed());
-    let matched = match_layer(&target, &index, &MatchOptions { memory_bytes: 400 << 20 })?;
+    let matched = match_layer(&target, &index, &MatchOptions { memory_bytes: 400 << 20, aim })?;
     println!("match   {:>9.2?}  {} covers", start.elapsed(), matched.covers.len());
+
+    let starts = bases.iter().scan(0, |end, base| {
+        *end += base.size();
+        Some(*end - base.size())
+    });
+    let starts: Vec<u64> = starts.collect();
+    let basis = Concat::new(bases.clone());
+    let exact = ExactOptions::default();
+    let (plain, report) =
+        encode_exact(&target, &basis, &starts, &matched.covers, &exact, Vec::new())?;
+    let mut gzip =
+        Command::new("gzip").arg("-9c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut input = gzip.stdin.take().ok_or("no gzip")?;
+    let writing = std::thread::spawn(move || input.write_all(&plain).map(|()| plain.len()));
+    let zipped = gzip.wait_with_output()?.stdout.len();
+    let length = writing.join().map_err(|_| "gzip")??;
+    println!("exact   {:>9.2?}  {length} bytes, {zipped} by gzip -9, {report:?}", start.elapsed());
 
     // The first byte of each made-up diffID is the number of the base.
     let mut origins = Vec::new();

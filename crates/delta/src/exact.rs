@@ -18,9 +18,9 @@ pub struct ExactOptions {
 }
 
 impl Default for ExactOptions {
-    /// 24 bytes: the literal around a shorter run costs less than the commands that it splits into.
+    /// 16 bytes: the literal around a shorter run costs less than the commands that it splits into.
     fn default() -> Self {
-        Self { min_copy_bytes: 24 }
+        Self { min_copy_bytes: 16 }
     }
 }
 

@@ -44,10 +44,7 @@ pub struct FileIndex<'a> {
 impl<'a> FileIndex<'a> {
     /// Indexes `origins`, of which the last is the topmost layer. Only files of a size that
     /// occurs in one of `targets` are read.
-    pub fn build(
-        origins: &[&'a dyn ReadAt],
-        targets: &[&dyn ReadAt],
-    ) -> Result<Self, MatchError> {
+    pub fn build(origins: &[&'a dyn ReadAt], targets: &[&dyn ReadAt]) -> Result<Self, MatchError> {
         let sizes = sizes_of(targets).map_err(|source| MatchError::Target { source })?;
         let map = |(origin, bytes): (usize, &&dyn ReadAt)| {
             TarMap::of(*bytes).map_err(|source| origin_error(origin, source))

@@ -15,7 +15,6 @@ use crate::block_match::{BlockIndex, BlockIndexOptions, MatchError};
 use crate::cover::{Cover, OriginId};
 use crate::read_at::ReadAt;
 use crate::tar_map::{BLOCK_BYTES, Member, TarMap, align};
-use budget::Budget;
 use index::FileRef;
 use pairs::Pair;
 
@@ -24,6 +23,17 @@ use pairs::Pair;
 pub struct MatchOptions {
     /// Memory that all matching at once may use, in bytes.
     pub memory_bytes: u64,
+    /// What the covers are for.
+    pub aim: Aim,
+}
+
+/// What covers are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aim {
+    /// An encoding that sends differences: a cover may hold any number of them.
+    Differences,
+    /// An encoding that copies exact runs alone: covers are such runs, wherever they come from.
+    ExactRuns,
 }
 
 /// What is known of a new layer: where its bytes are like old ones, and where its headers are.
@@ -49,8 +59,7 @@ pub fn match_layer(
     let pairs: Vec<Pair> = (map.members.iter().zip(&choices))
         .filter_map(|(member, choice)| Pair::of(index, member, choice))
         .collect();
-    let budget = Budget::new(options.memory_bytes);
-    let mut pair_covers = pairs::match_all(target, index, &pairs, &budget)?.into_iter();
+    let mut pair_covers = pairs::match_all(target, index, &pairs, options)?.into_iter();
 
     let mut covers = CoverList::default();
     for (member, choice) in map.members.iter().zip(&choices) {

@@ -6,12 +6,15 @@ use rayon::prelude::*;
 
 use super::budget::Budget;
 use super::index::{FileIndex, FileRef};
-use super::{Choice, Counterpart};
+use super::{Aim, Choice, Counterpart, MatchOptions};
 use crate::block_match::MatchError;
-use crate::byte_match::{self, match_bytes};
+use crate::byte_match::{self, match_bytes, match_exact_runs};
 use crate::cover::{Cover, OriginId};
 use crate::read_at::{ReadAt, ReadError};
 use crate::tar_map::Member;
+
+/// An exact run that is shorter costs a copying encoding as much as its bytes do.
+const MIN_EXACT_BYTES: usize = 16;
 
 /// A new file and the old one that it is to be matched with.
 pub(super) struct Pair {
@@ -36,15 +39,17 @@ pub(super) fn match_all(
     target: &dyn ReadAt,
     index: &FileIndex<'_>,
     pairs: &[Pair],
-    budget: &Budget,
+    options: &MatchOptions,
 ) -> Result<Vec<Vec<Cover>>, MatchError> {
-    pairs.par_iter().map(|pair| match_pair(target, index, pair, budget)).collect()
+    let budget = Budget::new(options.memory_bytes);
+    pairs.par_iter().map(|pair| match_pair(target, index, pair, options, &budget)).collect()
 }
 
 fn match_pair(
     target: &dyn ReadAt,
     index: &FileIndex<'_>,
     pair: &Pair,
+    options: &MatchOptions,
     budget: &Budget,
 ) -> Result<Vec<Cover>, MatchError> {
     let old_range = &index.member(pair.old).data;
@@ -58,14 +63,17 @@ fn match_pair(
         let old = read_range(index.origin(origin.0), old_range)
             .map_err(|source| MatchError::Origin { origin, source })?;
         let new = read_range(target, &pair.new).map_err(|source| MatchError::Target { source })?;
-        let covers = match_bytes(&old, &new).unwrap_or_default();
+        let covers = match options.aim {
+            Aim::Differences => match_bytes(&old, &new),
+            Aim::ExactRuns => match_exact_runs(&old, &new, MIN_EXACT_BYTES),
+        };
         let to_cover = |cover: byte_match::ByteCover| Cover {
             target: pair.new.start + cover.new as u64,
             length: cover.length as u64,
             origin,
             at: old_range.start + cover.old as u64,
         };
-        Ok(covers.into_iter().map(to_cover).collect())
+        Ok(covers.into_iter().flatten().map(to_cover).collect())
     })
 }
 

@@ -8,7 +8,7 @@
 mod scan;
 mod suffix;
 
-pub use scan::match_bytes;
+pub use scan::{match_bytes, match_exact_runs};
 
 /// A range of the new bytes that is like a range of the old ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

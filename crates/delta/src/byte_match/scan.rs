@@ -27,6 +27,29 @@ pub fn match_bytes(old: &[u8], new: &[u8]) -> Option<Vec<ByteCover>> {
     Some(scan.covers)
 }
 
+/// The covers of `new` that are equal to ranges of `old` and at least `min_bytes` long, for
+/// encodings that cannot say differences: at each place the longest, from front to back.
+///
+/// `None` where `old` is longer than [`super::MAX_OLD_BYTES`].
+pub fn match_exact_runs(old: &[u8], new: &[u8], min_bytes: usize) -> Option<Vec<ByteCover>> {
+    if let Some(whole) = nearly_equal(old, new) {
+        return Some(vec![whole]);
+    }
+    let index = SuffixIndex::of(old)?;
+    let mut covers = Vec::new();
+    let mut position = 0;
+    while position < new.len() {
+        let found = index.longest_match(&new[position..]);
+        if found.length < min_bytes {
+            position += 1;
+            continue;
+        }
+        covers.push(ByteCover { new: position, old: found.at, length: found.length });
+        position += found.length;
+    }
+    Some(covers)
+}
+
 /// Strings of one length that agree nearly everywhere need no search: their diagonal is the cover.
 fn nearly_equal(old: &[u8], new: &[u8]) -> Option<ByteCover> {
     if old.len() != new.len() || new.is_empty() {

@@ -30,7 +30,10 @@ const CHECKSUM_FIELD: usize = 6;
 const FROM_OLD: u32 = 0;
 const FROM_LAST: u32 = 1;
 const AS_BYTES: u32 = 2;
+/// Only the checksum: six octal digits, a NUL and a space, as GNU tar, bsdtar and Go write it …
 const COMPUTED: u32 = 3;
+/// … or seven octal digits and a NUL. (That of the header before would never be of use.)
+const COMPUTED_SEVEN_DIGITS: u32 = FROM_LAST;
 
 /// Templates that can be referred to again; more are sent each time.
 const MAX_TEMPLATES: usize = 4096;
@@ -64,11 +67,13 @@ impl HeaderContext {
         let mut fields = Vec::new();
         for (i, range) in FIELDS.into_iter().enumerate() {
             let field = &header[range.clone()];
-            let how = if i == CHECKSUM_FIELD && field == computed_checksum(header) {
-                COMPUTED
+            let how = if let Some(how) =
+                (i == CHECKSUM_FIELD).then(|| checksum_style(header)).flatten()
+            {
+                how
             } else if old.is_some_and(|old| old[range.clone()] == *field) {
                 FROM_OLD
-            } else if self.last[range.clone()] == *field {
+            } else if i != CHECKSUM_FIELD && self.last[range.clone()] == *field {
                 FROM_LAST
             } else {
                 fields.push(trim(field));
@@ -115,33 +120,43 @@ impl HeaderContext {
         for (i, range) in FIELDS.into_iter().enumerate() {
             let field = &mut header[range.clone()];
             match (template >> (2 * i)) & 3 {
+                COMPUTED | COMPUTED_SEVEN_DIGITS if i == CHECKSUM_FIELD => {}
                 FROM_OLD => field.copy_from_slice(
                     &old.ok_or("a header takes a field of an old one, and has none")?[range],
                 ),
                 FROM_LAST => field.copy_from_slice(&self.last[range]),
                 AS_BYTES => next_field(field)?,
-                _ if i == CHECKSUM_FIELD => {}
                 _ => return Err("a header computes a field that cannot be computed"),
             }
         }
-        if (template >> (2 * CHECKSUM_FIELD)) & 3 == COMPUTED {
-            let checksum = computed_checksum(&header);
-            header[FIELDS[CHECKSUM_FIELD].clone()].copy_from_slice(&checksum);
+        if let Some(field) = computed_checksum((template >> (2 * CHECKSUM_FIELD)) & 3, &header) {
+            header[FIELDS[CHECKSUM_FIELD].clone()].copy_from_slice(&field);
         }
         self.last = header;
         Ok(header)
     }
 }
 
-/// The checksum field as nearly all writers spell it: six octal digits, a NUL, a space.
-fn computed_checksum(header: &Block) -> [u8; 8] {
-    let mut field = *b"000000\0 ";
+/// The way of computing that makes the checksum field of `header`, if one does.
+fn checksum_style(header: &Block) -> Option<u32> {
+    let field = &header[FIELDS[CHECKSUM_FIELD].clone()];
+    let makes_it = |how: &u32| computed_checksum(*how, header).is_some_and(|made| made == *field);
+    [COMPUTED, COMPUTED_SEVEN_DIGITS].into_iter().find(makes_it)
+}
+
+/// The checksum field that one way of computing makes.
+fn computed_checksum(how: u32, header: &Block) -> Option<[u8; 8]> {
+    let (mut field, digits) = match how {
+        COMPUTED => (*b"000000\0 ", 6),
+        COMPUTED_SEVEN_DIGITS => (*b"0000000\0", 7),
+        _ => return None,
+    };
     let mut rest = checksum(header);
-    for digit in field[..6].iter_mut().rev() {
+    for digit in field[..digits].iter_mut().rev() {
         *digit = b'0' + (rest & 7).to_le_bytes()[0];
         rest >>= 3;
     }
-    field
+    Some(field)
 }
 
 fn trim(field: &[u8]) -> &[u8] {
