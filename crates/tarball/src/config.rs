@@ -158,19 +158,13 @@ mod tests {
             assert!(matches!(parse(bad), Err(JsonError::Parse(_))), "{bad:?}");
         }
         let large = vec![b' '; usize::try_from(MAX_CONFIG_BYTES).unwrap() + 1];
-        assert!(matches!(
-            ImageConfig::parse(large),
-            Err(JsonError::TooLarge { .. })
-        ));
+        assert!(matches!(ImageConfig::parse(large), Err(JsonError::TooLarge { .. })));
     }
 
     #[test]
     fn small_bytes_do_not_become_large_memory() {
         let history = "{},".repeat(json::MAX_ENTRIES + 1);
-        let text = format!(
-            r#"{{"rootfs":{{}},"history":[{}]}}"#,
-            history.trim_end_matches(',')
-        );
+        let text = format!(r#"{{"rootfs":{{}},"history":[{}]}}"#, history.trim_end_matches(','));
         assert!(parse(&text).is_err());
     }
 }

@@ -66,9 +66,7 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.strip_prefix("sha256:")
             .and_then(Self::from_hex)
-            .ok_or_else(|| ParseDigestError {
-                text: text.chars().take(100).collect(),
-            })
+            .ok_or_else(|| ParseDigestError { text: text.chars().take(100).collect() })
     }
 }
 
@@ -226,13 +224,7 @@ mod tests {
     fn digests_are_strict_about_their_spelling() {
         let good = DiffId::EMPTY_LAYER.to_string();
         assert_eq!(good.parse::<DiffId>(), Ok(DiffId::EMPTY_LAYER));
-        for bad in [
-            "",
-            "sha256:",
-            &good[..70],
-            &good.to_uppercase(),
-            &good.replace("256", "512"),
-        ] {
+        for bad in ["", "sha256:", &good[..70], &good.to_uppercase(), &good.replace("256", "512")] {
             assert!(bad.parse::<Digest>().is_err(), "{bad:?}");
         }
     }

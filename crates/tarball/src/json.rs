@@ -102,10 +102,7 @@ impl<'de> Visitor<'de> for Map {
     type Value = BTreeMap<String, String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "a map of at most {MAX_ENTRIES} entries to strings, or null"
-        )
+        write!(f, "a map of at most {MAX_ENTRIES} entries to strings, or null")
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {

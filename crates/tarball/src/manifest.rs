@@ -56,21 +56,13 @@ pub struct Descriptor {
     /// Number of stored bytes.
     pub size: u64,
     /// Of an artifact's manifest.
-    #[serde(
-        default,
-        deserialize_with = "json::text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "json::text", skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// In an index: what the image is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
     /// Free notes.
-    #[serde(
-        default,
-        deserialize_with = "json::map",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(default, deserialize_with = "json::map", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -141,11 +133,7 @@ impl Index {
     /// Reads an index.
     pub fn parse(raw: Vec<u8>) -> Result<Self, JsonError> {
         let parsed: IndexJson = json::parse(&raw, MAX_MANIFEST_BYTES)?;
-        Ok(Self {
-            manifests: parsed.manifests,
-            annotations: parsed.annotations,
-            raw,
-        })
+        Ok(Self { manifests: parsed.manifests, annotations: parsed.annotations, raw })
     }
 }
 
@@ -156,28 +144,16 @@ impl Index {
 pub(crate) struct ManifestJson {
     #[serde(default)]
     pub(crate) schema_version: u32,
-    #[serde(
-        default,
-        deserialize_with = "json::text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "json::text", skip_serializing_if = "Option::is_none")]
     pub(crate) media_type: Option<String>,
-    #[serde(
-        default,
-        deserialize_with = "json::text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "json::text", skip_serializing_if = "Option::is_none")]
     pub(crate) artifact_type: Option<String>,
     pub(crate) config: Descriptor,
     #[serde(default, deserialize_with = "json::list")]
     pub(crate) layers: Vec<Descriptor>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) subject: Option<Descriptor>,
-    #[serde(
-        default,
-        deserialize_with = "json::map",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(default, deserialize_with = "json::map", skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) annotations: BTreeMap<String, String>,
 }
 
@@ -187,19 +163,11 @@ pub(crate) struct ManifestJson {
 pub(crate) struct IndexJson {
     #[serde(default)]
     pub(crate) schema_version: u32,
-    #[serde(
-        default,
-        deserialize_with = "json::text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "json::text", skip_serializing_if = "Option::is_none")]
     pub(crate) media_type: Option<String>,
     #[serde(deserialize_with = "json::list")]
     pub(crate) manifests: Vec<Descriptor>,
-    #[serde(
-        default,
-        deserialize_with = "json::map",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(default, deserialize_with = "json::map", skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) annotations: BTreeMap<String, String>,
 }
 

@@ -54,10 +54,7 @@ impl FromStr for Name {
     type Err = ParseNameError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = |why| ParseNameError {
-            name: text.chars().take(300).collect(),
-            why,
-        };
+        let error = |why| ParseNameError { name: text.chars().take(300).collect(), why };
         if text.contains('@') {
             return Err(error("a reference by digest names no tag"));
         }
@@ -69,20 +66,14 @@ impl FromStr for Name {
         let repository = familiar(repository);
         check_repository(repository).map_err(error)?;
         check_tag(tag).map_err(error)?;
-        Ok(Self {
-            repository: repository.to_owned(),
-            tag: tag.to_owned(),
-        })
+        Ok(Self { repository: repository.to_owned(), tag: tag.to_owned() })
     }
 }
 
 /// Docker shows and accepts names of its own hub without the registry.
 fn familiar(repository: &str) -> &str {
     let hub = ["docker.io/", "index.docker.io/"];
-    match hub
-        .iter()
-        .find_map(|prefix| repository.strip_prefix(prefix))
-    {
+    match hub.iter().find_map(|prefix| repository.strip_prefix(prefix)) {
         Some(rest) => rest.strip_prefix("library/").unwrap_or(rest),
         None => repository,
     }
@@ -113,9 +104,7 @@ fn check_registry(host: &str) -> Result<(), &'static str> {
             !label.is_empty()
                 && !label.starts_with('-')
                 && !label.ends_with('-')
-                && label
-                    .bytes()
-                    .all(|c| c.is_ascii_alphanumeric() || c == b'-')
+                && label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
         });
     if host_ok && !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit()) {
         Ok(())
@@ -135,11 +124,7 @@ fn check_component(component: &str) -> Result<(), &'static str> {
     let separators_ok = component
         .split(|c: char| c.is_ascii() && is_word(c as u8))
         .all(|s| matches!(s, "" | "." | "_" | "__") || s.bytes().all(|c| c == b'-'));
-    if ends_in_words && separators_ok {
-        Ok(())
-    } else {
-        Err(WHY)
-    }
+    if ends_in_words && separators_ok { Ok(()) } else { Err(WHY) }
 }
 
 /// `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.
@@ -192,10 +177,7 @@ mod tests {
             ("docker.io/library/busybox:1.36", "busybox:1.36"),
             ("docker.io/balena/app", "balena/app:latest"),
             ("localhost/my-service:old", "localhost/my-service:old"),
-            (
-                "registry:5000/a__b/c.d:v_1-x",
-                "registry:5000/a__b/c.d:v_1-x",
-            ),
+            ("registry:5000/a__b/c.d:v_1-x", "registry:5000/a__b/c.d:v_1-x"),
             ("registry:5000/x", "registry:5000/x:latest"),
         ] {
             assert_eq!(given.parse::<Name>().unwrap().to_string(), kept);

@@ -111,23 +111,13 @@ impl Platform {
             }
             (_, variant) => variant.map(str::to_owned),
         };
-        Self {
-            os: part(&self.os),
-            architecture,
-            variant,
-        }
+        Self { os: part(&self.os), architecture, variant }
     }
 
     /// The 7 of `v7`. Of `v8.2` it is 8: minor revisions only add.
     fn variant_level(&self) -> Option<u32> {
         let digits = self.variant.as_deref()?.strip_prefix('v')?;
         digits.split('.').next()?.parse().ok()
-    }
-
-    /// Whether neither system nor processor is known, as BuildKit marks attestations.
-    pub fn is_unknown(&self) -> bool {
-        let normalized = self.normalized();
-        normalized.os.is_none() && normalized.architecture.is_none()
     }
 }
 
@@ -168,14 +158,10 @@ impl FromStr for Platform {
         let parts: Vec<&str> = text.split('/').collect();
         let is_word = |part: &&str| {
             !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c))
+                && part.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c))
         };
         if !(2..=3).contains(&parts.len()) || !parts.iter().all(is_word) {
-            return Err(ParsePlatformError {
-                text: text.chars().take(100).collect(),
-            });
+            return Err(ParsePlatformError { text: text.chars().take(100).collect() });
         }
         Ok(Self {
             os: Some(parts[0].to_owned()),
@@ -240,15 +226,7 @@ mod tests {
 
     #[test]
     fn only_two_or_three_words_are_a_platform() {
-        for bad in [
-            "",
-            "linux",
-            "linux/",
-            "/amd64",
-            "a/b/c/d",
-            "linux/am d64",
-            "a//c",
-        ] {
+        for bad in ["", "linux", "linux/", "/amd64", "a/b/c/d", "linux/am d64", "a//c"] {
             assert!(bad.parse::<Platform>().is_err(), "{bad:?}");
         }
         assert_eq!(platform("linux/arm/v7").to_string(), "linux/arm/v7");
