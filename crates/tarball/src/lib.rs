@@ -5,6 +5,7 @@
 //! - [`platform`]: what an image is for, and what a machine takes ([`Platform`]).
 //! - [`config`], [`manifest`]: an image's documents, as exact bytes and parsed.
 //! - [`archive`]: reading archives and layouts ([`Archive`]).
+//! - [`write`]: writing archives ([`write_archive`]).
 //! - [`compression`]: compressed streams, told apart and read in bounded memory.
 
 pub mod archive;
@@ -16,6 +17,7 @@ pub mod manifest;
 pub mod name;
 pub mod platform;
 mod tar_stream;
+pub mod write;
 
 pub use archive::{Archive, ArchiveError, ArchivedImage, ArchivedLayer, ReadLimits};
 pub use compression::{Compression, CompressionError};
@@ -26,3 +28,4 @@ pub use manifest::{Descriptor, Index, Manifest};
 pub use name::Name;
 pub use platform::{Platform, PlatformChoice};
 pub use tar_stream::TarError;
+pub use write::{ArchiveFormat, BlobToWrite, ImageToWrite, WriteError, write_archive};
