@@ -126,11 +126,28 @@ impl<R: Read> LayerDecoder<R> {
         }
         self.produced = frame.end;
         self.frame_number += 1;
-        Ok(Some(FrameInfo {
+        Ok(Some(self.frame_info()))
+    }
+
+    /// Reads the next frame and checks its stored bytes without applying it; `None` after the last.
+    ///
+    /// A decoder that checks does not apply: each of the two wants to see every frame.
+    pub fn check_frame(&mut self) -> Result<Option<FrameInfo>, DecodeError> {
+        if self.produced == self.needs.output_bytes {
+            return self.expect_end().map(|()| None);
+        }
+        let (output_bytes, _) = self.read_frame()?;
+        self.produced += u64::from(output_bytes);
+        self.frame_number += 1;
+        Ok(Some(self.frame_info()))
+    }
+
+    fn frame_info(&self) -> FrameInfo {
+        FrameInfo {
             number: self.frame_number - 1,
             delta_bytes: self.offset,
             target_bytes: self.produced,
-        }))
+        }
     }
 
     fn check_origins(&self, origins: &[&dyn ReadAt]) -> Result<(), DecodeError> {

@@ -1,0 +1,324 @@
+//! How a delta is packed as an image: labels of its config say what it is, and each layer of the
+//! target has a layer of its own (`docs/formats/balena.md`, `docs/formats/silt-0.md`).
+
+use std::io::{self, Read};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tarball::{DiffId, ImageConfig, ImageId, JsonError, Name};
+
+/// `balena`: the base's image ID.
+const BALENA_BASE: &str = "io.resin.delta.base";
+/// `balena`: the target's config, its raw JSON as a string.
+const BALENA_CONFIG: &str = "io.resin.delta.config";
+/// Both: the diffIDs of the base's layers, a JSON array. Ours alone have it.
+const BASE_LAYERS: &str = "io.silt.delta.base-layers";
+/// Native: the version of the format.
+const NATIVE_VERSION: &str = "io.silt.delta.version";
+/// Native: the base's image ID, for messages alone.
+const NATIVE_BASE: &str = "io.silt.delta.base";
+/// Native: the target's config, its raw JSON as a string.
+const NATIVE_CONFIG: &str = "io.silt.delta.config";
+/// Native: the target's names, a JSON array.
+const NATIVE_NAMES: &str = "io.silt.delta.names";
+
+/// The version of the packaging and of the stream that this program writes and reads.
+const VERSION: &str = "0";
+
+/// Media type of a native delta as an OCI artifact.
+pub const NATIVE_ARTIFACT_TYPE: &str = "application/vnd.silt.delta.v0";
+/// Media type of a `balena` delta as an OCI artifact.
+pub const BALENA_ARTIFACT_TYPE: &str = "application/vnd.balena.delta";
+
+/// How a delta says what changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeltaFormat {
+    /// The native stream.
+    Silt,
+    /// A librsync delta against all base layers: what balenaEngine makes and loads.
+    Balena,
+}
+
+impl DeltaFormat {
+    /// The artifact type of the delta's manifest.
+    pub fn artifact_type(self) -> &'static str {
+        match self {
+            Self::Silt => NATIVE_ARTIFACT_TYPE,
+            Self::Balena => BALENA_ARTIFACT_TYPE,
+        }
+    }
+
+    /// The name of the one member of each of its layers.
+    pub fn member_name(self) -> &'static str {
+        match self {
+            Self::Silt => "delta.silt",
+            Self::Balena => "delta",
+        }
+    }
+}
+
+impl std::fmt::Display for DeltaFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Silt => "silt",
+            Self::Balena => "balena",
+        })
+    }
+}
+
+/// What the config of a delta image says.
+#[derive(Debug, Clone)]
+pub struct DeltaImage {
+    /// How its layers are to be read.
+    pub format: DeltaFormat,
+    /// The config of the image that it makes.
+    pub target: ImageConfig,
+    /// The image that it was made against.
+    pub base: Option<ImageId>,
+    /// The layers of that image; with several base images, of all of them.
+    pub base_layers: Option<Vec<DiffId>>,
+    /// What the target is called; a `balena` delta does not say.
+    pub names: Vec<Name>,
+}
+
+/// A config that claims to be a delta's, and is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum DeltaImageError {
+    /// The delta is of another version.
+    #[error("delta {delta} is of version {found:?}; this program reads version {VERSION}")]
+    Version {
+        /// The delta image.
+        delta: ImageId,
+        /// What its label says.
+        found: String,
+    },
+    /// A label that must be there is not.
+    #[error("delta {delta} has no label {label}")]
+    NoLabel {
+        /// The delta image.
+        delta: ImageId,
+        /// The label.
+        label: &'static str,
+    },
+    /// A label does not hold what it should.
+    #[error("label {label} of delta {delta} is not as specified")]
+    BadLabel {
+        /// The delta image.
+        delta: ImageId,
+        /// The label.
+        label: &'static str,
+        /// Where in it the fault is.
+        source: serde_json::Error,
+    },
+    /// The label with the base's ID is no digest.
+    #[error("label {label} of delta {delta} is not an image ID")]
+    BadBase {
+        /// The delta image.
+        delta: ImageId,
+        /// The label.
+        label: &'static str,
+        /// What it is.
+        source: tarball::digest::ParseDigestError,
+    },
+    /// The target's config cannot be read.
+    #[error("the target config that delta {delta} holds cannot be read")]
+    TargetConfig {
+        /// The delta image.
+        delta: ImageId,
+        /// Why not.
+        source: JsonError,
+    },
+    /// Not each layer of the target has one of the delta.
+    #[error("delta {delta} has {found} layers for the target's {expected}")]
+    LayerCount {
+        /// The delta image.
+        delta: ImageId,
+        /// Layers of the delta.
+        found: usize,
+        /// Layers of the target.
+        expected: usize,
+    },
+}
+
+impl DeltaImage {
+    /// What `config` says of a delta; `None` where it is the config of a plain image.
+    pub fn of(config: &ImageConfig) -> Result<Option<Self>, DeltaImageError> {
+        let labels = Labels { config };
+        let delta = if let Some(version) = config.labels.get(NATIVE_VERSION) {
+            if version != VERSION {
+                let (delta, found) = (config.id, version.chars().take(100).collect());
+                return Err(DeltaImageError::Version { delta, found });
+            }
+            Self {
+                format: DeltaFormat::Silt,
+                target: labels.target(NATIVE_CONFIG)?,
+                base: labels.base(NATIVE_BASE)?,
+                base_layers: labels.parsed(BASE_LAYERS)?,
+                names: labels.parsed(NATIVE_NAMES)?.unwrap_or_default(),
+            }
+        } else if config.labels.contains_key(BALENA_CONFIG) {
+            Self {
+                format: DeltaFormat::Balena,
+                target: labels.target(BALENA_CONFIG)?,
+                base: labels.base(BALENA_BASE)?,
+                base_layers: labels.parsed(BASE_LAYERS)?,
+                names: Vec::new(),
+            }
+        } else {
+            return Ok(None);
+        };
+        let (found, expected) = (config.diff_ids.len(), delta.target.diff_ids.len());
+        match found == expected {
+            true => Ok(Some(delta)),
+            false => Err(DeltaImageError::LayerCount { delta: config.id, found, expected }),
+        }
+    }
+
+    /// The config of the delta image whose layers are `layers`; the same for the same delta.
+    ///
+    /// `None` where the target's config is not UTF-8 and so fits no label.
+    pub fn to_config(&self, layers: &[DiffId]) -> Option<Vec<u8>> {
+        let target = str::from_utf8(&self.target.raw).ok()?;
+        let mut labels = Map::new();
+        let (base_label, config_label) = match self.format {
+            DeltaFormat::Silt => (NATIVE_BASE, NATIVE_CONFIG),
+            DeltaFormat::Balena => (BALENA_BASE, BALENA_CONFIG),
+        };
+        if let Some(base) = self.base {
+            labels.insert(base_label.into(), base.to_string().into());
+        }
+        labels.insert(config_label.into(), target.into());
+        if let Some(base_layers) = &self.base_layers {
+            labels.insert(BASE_LAYERS.into(), json_text(base_layers));
+        }
+        if self.format == DeltaFormat::Silt {
+            labels.insert(NATIVE_VERSION.into(), VERSION.into());
+            labels.insert(NATIVE_NAMES.into(), json_text(&self.names));
+        }
+        let mut config = Map::new();
+        // What runs the target's machine carries the delta; balenaEngine's own deltas say nothing.
+        if self.format == DeltaFormat::Silt {
+            let platform = &self.target.platform;
+            insert_some(&mut config, "architecture", platform.architecture.as_deref());
+            insert_some(&mut config, "os", platform.os.as_deref());
+            insert_some(&mut config, "variant", platform.variant.as_deref());
+        }
+        insert_some(&mut config, "created", self.target.created.as_deref());
+        config.insert("config".into(), json!({ "Labels": labels }));
+        config.insert("rootfs".into(), json!({ "type": "layers", "diff_ids": layers }));
+        serde_json::to_vec(&Value::Object(config)).ok()
+    }
+}
+
+fn insert_some(object: &mut Map<String, Value>, key: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        object.insert(key.into(), value.into());
+    }
+}
+
+/// A list as JSON, in a string: labels hold nothing else.
+fn json_text<T: ToString>(items: &[T]) -> Value {
+    let items: Vec<Value> = items.iter().map(|item| item.to_string().into()).collect();
+    Value::String(Value::Array(items).to_string())
+}
+
+struct Labels<'a> {
+    config: &'a ImageConfig,
+}
+
+impl Labels<'_> {
+    fn target(&self, label: &'static str) -> Result<ImageConfig, DeltaImageError> {
+        let delta = self.config.id;
+        let text = self.config.labels.get(label);
+        let text = text.ok_or(DeltaImageError::NoLabel { delta, label })?;
+        let config = ImageConfig::parse(text.clone().into_bytes());
+        config.map_err(|source| DeltaImageError::TargetConfig { delta, source })
+    }
+
+    fn base(&self, label: &'static str) -> Result<Option<ImageId>, DeltaImageError> {
+        let delta = self.config.id;
+        let base = self.config.labels.get(label).map(|text| text.parse()).transpose();
+        base.map_err(|source| DeltaImageError::BadBase { delta, label, source })
+    }
+
+    fn parsed<T: serde::de::DeserializeOwned>(
+        &self,
+        label: &'static str,
+    ) -> Result<Option<T>, DeltaImageError> {
+        let delta = self.config.id;
+        let value = self.config.labels.get(label).map(|text| serde_json::from_str(text));
+        value.transpose().map_err(|source| DeltaImageError::BadLabel { delta, label, source })
+    }
+}
+
+/// A delta layer's tar could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DeltaLayerError {
+    /// The tar could not be read.
+    #[error("cannot read the tar of delta layer {layer}")]
+    Read {
+        /// The layer of the delta image.
+        layer: DiffId,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The tar does not hold what a delta layer holds.
+    #[error("delta layer {layer} does not hold the one file {expected:?}")]
+    Member {
+        /// The layer of the delta image.
+        layer: DiffId,
+        /// The name of the one member that it should have.
+        expected: &'static str,
+    },
+}
+
+/// Calls `apply` with the delta inside the tar of a delta layer, then reads the tar to its end, so
+/// that what checks its digest has seen all of it.
+pub fn with_member<T, E: From<DeltaLayerError>>(
+    format: DeltaFormat,
+    layer: DiffId,
+    tar: &mut dyn Read,
+    apply: impl FnOnce(&mut dyn Read) -> Result<T, E>,
+) -> Result<T, E> {
+    let expected = format.member_name();
+    let read_error = |source| DeltaLayerError::Read { layer, source };
+    let member_error = DeltaLayerError::Member { layer, expected };
+    let mut archive = tar::Archive::new(&mut *tar);
+    let mut entries = archive.entries().map_err(read_error)?;
+    let mut entry = match entries.next() {
+        Some(entry) => entry.map_err(read_error)?,
+        None => return Err(member_error.into()),
+    };
+    let is_expected = entry.header().entry_type().is_file()
+        && entry.path_bytes().strip_prefix(b"./").unwrap_or(&entry.path_bytes()) == expected.as_bytes();
+    if !is_expected {
+        return Err(member_error.into());
+    }
+    let result = apply(&mut entry)?;
+    drop(entries);
+    io::copy(tar, &mut io::sink()).map_err(read_error)?;
+    Ok(result)
+}
+
+/// Bytes of the tar of a delta layer before its one member's contents: the header.
+pub const MEMBER_OFFSET_BYTES: u64 = 512;
+
+/// The header of the one member of a delta layer's tar; after its contents come the padding to 512
+/// bytes and [`TAR_END_BYTES`] zeros.
+pub fn member_header(format: DeltaFormat, size_bytes: u64) -> [u8; 512] {
+    let mut header = tar::Header::new_gnu();
+    header.as_mut_bytes()[..format.member_name().len()]
+        .copy_from_slice(format.member_name().as_bytes());
+    header.set_size(size_bytes);
+    header.set_mode(0o600);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_cksum();
+    *header.as_bytes()
+}
+
+/// Bytes of the blocks that end a tar.
+pub const TAR_END_BYTES: u64 = 1024;

@@ -1,0 +1,239 @@
+//! What kind of failure an error is: scripts act on the kind, people on the hint.
+
+use delta::librsync;
+use delta::native::DecodeError;
+use tarball::archive::{ArchiveError, FaultKind};
+
+/// The kinds that callers tell apart; each has an exit code of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// None of the others.
+    Other,
+    /// What was asked makes no sense.
+    Usage,
+    /// There is no such image.
+    NoSuchImage,
+    /// The base that a delta needs is not here.
+    BaseMissing,
+    /// The input is damaged, or not something that Silt reads.
+    Damaged,
+    /// There is not enough space, inodes or memory.
+    NoRoom,
+    /// Stored data fails its digest.
+    StoredDamaged,
+    /// Another process holds the store.
+    Busy,
+}
+
+/// An error that knows its kind.
+pub trait Failure: std::error::Error {
+    /// What kind of failure this is.
+    fn kind(&self) -> FailureKind;
+
+    /// What there is to do about it, where there is something.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+}
+
+impl Failure for ArchiveError {
+    fn kind(&self) -> FailureKind {
+        match self.kind() {
+            FaultKind::Damage => FailureKind::Damaged,
+            FaultKind::Memory => FailureKind::NoRoom,
+            FaultKind::Io => FailureKind::Other,
+            FaultKind::Absent => FailureKind::NoSuchImage,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self.kind() {
+            FaultKind::Memory => Some("allow more with --max-memory".into()),
+            FaultKind::Absent => Some("choose one of these with --platform".into()),
+            FaultKind::Damage | FaultKind::Io => None,
+        }
+    }
+}
+
+impl Failure for store::WriteError {
+    fn kind(&self) -> FailureKind {
+        if self.is_no_space() { FailureKind::NoRoom } else { FailureKind::Other }
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.is_no_space().then(|| "`silt system prune` frees what no name needs".into())
+    }
+}
+
+impl Failure for store::FileError {
+    fn kind(&self) -> FailureKind {
+        FailureKind::Other
+    }
+}
+
+impl Failure for store::Busy {
+    fn kind(&self) -> FailureKind {
+        FailureKind::Busy
+    }
+}
+
+impl Failure for store::ReadError {
+    fn kind(&self) -> FailureKind {
+        if self.is_damage() { FailureKind::StoredDamaged } else { FailureKind::Other }
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.is_damage().then(|| "`silt image verify` lists all that is damaged".into())
+    }
+}
+
+impl Failure for store::OpenError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Missing { .. } | Self::NotAStore { .. } | Self::NewerVersion { .. } => {
+                FailureKind::Other
+            }
+            Self::DamagedVersion { .. } => FailureKind::StoredDamaged,
+            Self::Busy(error) => error.kind(),
+            Self::Read(error) => error.kind(),
+            Self::Write(error) => error.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read(error) => error.hint(),
+            Self::Write(error) => error.hint(),
+            Self::NotAStore { .. } => Some("name another directory with --root".into()),
+            _ => None,
+        }
+    }
+}
+
+impl Failure for store::ResolveError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::NotFound { .. } | Self::Ambiguous { .. } => FailureKind::NoSuchImage,
+            Self::Broken { .. } => FailureKind::StoredDamaged,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotFound { .. } => Some("`silt image ls` lists the images that are here".into()),
+            Self::Ambiguous { .. } => Some("give more digits of the ID".into()),
+            Self::Broken { .. } => None,
+        }
+    }
+}
+
+impl Failure for store::LayerError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::ReadOnly { .. } => FailureKind::Other,
+            Self::WrongDigest { .. } | Self::WrongSize { .. } => FailureKind::Damaged,
+            Self::Write(error) => error.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Write(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl Failure for store::CommitError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::NotAConfig { .. } | Self::DocumentTooLarge { .. } => FailureKind::Damaged,
+            Self::MissingLayer { .. } | Self::NameTwice { .. } => FailureKind::Damaged,
+            Self::Busy(error) => error.kind(),
+            Self::Read(error) => error.kind(),
+            Self::Layer(error) => error.kind(),
+            Self::Write(error) => error.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read(error) => error.hint(),
+            Self::Layer(error) => error.hint(),
+            Self::Write(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl Failure for store::EditError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::ReadOnly { .. } => FailureKind::Other,
+            Self::SeveralNames { .. } => FailureKind::Other,
+            Self::Resolve(error) => error.kind(),
+            Self::Busy(error) => error.kind(),
+            Self::Read(error) => error.kind(),
+            Self::Write(error) => error.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::SeveralNames { .. } => Some("remove it all with --force".into()),
+            Self::Resolve(error) => error.hint(),
+            Self::Read(error) => error.hint(),
+            Self::Write(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// What a delta could not be decoded for: itself, or a damaged or unreadable base.
+pub(crate) fn kind_of_decode(error: &DecodeError) -> FailureKind {
+    match error {
+        DecodeError::Limit { .. } => FailureKind::NoRoom,
+        DecodeError::OutputWrong { .. } | DecodeError::OriginSize { .. } => {
+            FailureKind::StoredDamaged
+        }
+        // The delta's own header and frames are checked before: a range beyond an origin of the
+        // right size is the delta's fault, all else the base's device's.
+        DecodeError::Origin { source: delta::ReadError::OutOfRange { .. }, .. } => {
+            FailureKind::Damaged
+        }
+        DecodeError::Origin { .. } | DecodeError::Output(_) => FailureKind::Other,
+        DecodeError::Input { source, .. } => kind_of_input(source),
+        _ => FailureKind::Damaged,
+    }
+}
+
+/// The same for a librsync delta.
+pub(crate) fn kind_of_librsync(error: &librsync::ApplyError) -> FailureKind {
+    match error {
+        librsync::ApplyError::Delta(error) => kind_of_librsync_delta(error),
+        librsync::ApplyError::CopyPastEnd { .. } | librsync::ApplyError::OutputLimit { .. } => {
+            FailureKind::Damaged
+        }
+        librsync::ApplyError::ReadBasis { .. } | librsync::ApplyError::Write { .. } => {
+            FailureKind::Other
+        }
+    }
+}
+
+/// The same for its commands alone.
+pub(crate) fn kind_of_librsync_delta(error: &librsync::DeltaError) -> FailureKind {
+    match error {
+        librsync::DeltaError::Io { source, .. } => kind_of_input(source),
+        _ => FailureKind::Damaged,
+    }
+}
+
+/// An error of a reader that goes through an archive is the archive's.
+pub(crate) fn kind_of_input(error: &std::io::Error) -> FailureKind {
+    match ArchiveError::of(error) {
+        Some(error) => Failure::kind(error),
+        None if error.kind() == std::io::ErrorKind::InvalidData => FailureKind::Damaged,
+        None if error.kind() == std::io::ErrorKind::UnexpectedEof => FailureKind::Damaged,
+        None => FailureKind::Other,
+    }
+}

@@ -1,0 +1,66 @@
+//! What users are told while an operation runs.
+
+use std::fmt;
+
+use tarball::DiffId;
+
+/// What an operation is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// Copying a pipe to where it can be read twice.
+    Spooling,
+    /// Reading the input whole, before anything is written.
+    CheckingInput,
+    /// Working on one layer of several.
+    Layer {
+        /// Which, counted from 1.
+        number: usize,
+        /// Of how many.
+        count: usize,
+        /// The layer.
+        diff_id: &'a DiffId,
+        /// What is done with it: `Writing`, `Rebuilding`, `Computing delta`, …
+        action: &'a str,
+    },
+    /// Finding the files of the base.
+    Fingerprinting,
+    /// Making the result visible.
+    Publishing,
+    /// Writing an archive.
+    Saving,
+}
+
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spooling => f.write_str("Reading the pipe"),
+            Self::CheckingInput => f.write_str("Checking the input"),
+            Self::Layer { number, count, diff_id, action } => {
+                write!(f, "Layer {number}/{count} {}: {action}", &diff_id.0.hex()[..12])
+            }
+            Self::Fingerprinting => f.write_str("Fingerprinting the base"),
+            Self::Publishing => f.write_str("Publishing"),
+            Self::Saving => f.write_str("Saving"),
+        }
+    }
+}
+
+/// Takes in what happens. Steps do not nest: one begins when the one before has ended.
+pub trait Progress: Sync {
+    /// A step begins; its bytes are known where they can be.
+    fn begin(&self, step: &Step<'_>, total_bytes: Option<u64>);
+    /// So many bytes more are done.
+    fn advance(&self, bytes: u64);
+    /// The step has ended.
+    fn end(&self);
+}
+
+/// Tells nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoProgress;
+
+impl Progress for NoProgress {
+    fn begin(&self, _: &Step<'_>, _: Option<u64>) {}
+    fn advance(&self, _: u64) {}
+    fn end(&self) {}
+}

@@ -1,0 +1,90 @@
+//! The trait through which every place takes in images, and the store's way of doing it.
+
+use std::io::Write;
+
+use delta::read_at::{FileBasis, ReadAt};
+use store::{CommitReport, LayerWriter, NewImage, Transaction};
+use tarball::DiffId;
+
+use crate::failure::{Failure, FailureKind};
+
+/// Images on their way into a place: layers first, invisible, then all images at once.
+///
+/// Dropped without a commit, it leaves the place as it was.
+pub trait ImageTransaction {
+    /// A layer that is being written.
+    type Layer: Write;
+
+    /// Keeps the layers that are there from going away until the end; returns those that are not.
+    fn hold(&mut self, layers: &[DiffId]) -> Result<Vec<DiffId>, SinkError>;
+
+    /// Starts a layer. With `size_bytes`, room is made for it at once.
+    fn layer(&mut self, expect: DiffId, size_bytes: Option<u64>) -> Result<Self::Layer, SinkError>;
+
+    /// Ends a layer and checks its digest.
+    fn finish_layer(&mut self, layer: Self::Layer) -> Result<(), SinkError>;
+
+    /// Opens a layer that is there, or that was finished; `None` where it is neither.
+    fn open_layer(&self, layer: DiffId) -> Result<Option<Box<dyn ReadAt>>, SinkError>;
+
+    /// Makes the images visible, all of them together.
+    fn commit(self, images: Vec<NewImage>) -> Result<CommitReport, SinkError>;
+}
+
+/// A place could not take in an image.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// A layer could not be written, or is not what it should be.
+    #[error(transparent)]
+    Layer(#[from] store::LayerError),
+    /// A layer could not be opened.
+    #[error(transparent)]
+    File(#[from] store::FileError),
+    /// The images could not be made visible.
+    #[error(transparent)]
+    Commit(#[from] store::CommitError),
+}
+
+impl Failure for SinkError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Layer(error) => error.kind(),
+            Self::File(error) => error.kind(),
+            Self::Commit(error) => error.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Layer(error) => error.hint(),
+            Self::File(_) => None,
+            Self::Commit(error) => error.hint(),
+        }
+    }
+}
+
+impl ImageTransaction for Transaction {
+    type Layer = LayerWriter;
+
+    fn hold(&mut self, layers: &[DiffId]) -> Result<Vec<DiffId>, SinkError> {
+        Ok(self.pin(layers)?.missing)
+    }
+
+    fn layer(&mut self, expect: DiffId, size_bytes: Option<u64>) -> Result<LayerWriter, SinkError> {
+        Ok(Transaction::layer(self, expect, size_bytes)?)
+    }
+
+    fn finish_layer(&mut self, layer: LayerWriter) -> Result<(), SinkError> {
+        Transaction::finish_layer(self, layer)?;
+        Ok(())
+    }
+
+    fn open_layer(&self, layer: DiffId) -> Result<Option<Box<dyn ReadAt>>, SinkError> {
+        let Some(layer) = Transaction::open_layer(self, layer)? else { return Ok(None) };
+        Ok(Some(Box::new(FileBasis::with_size(layer.file, layer.size_bytes))))
+    }
+
+    fn commit(self, images: Vec<NewImage>) -> Result<CommitReport, SinkError> {
+        Ok(Transaction::commit(self, images)?)
+    }
+}
