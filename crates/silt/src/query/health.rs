@@ -1,0 +1,206 @@
+//! Whether what is stored is whole.
+
+use std::error::Error;
+use std::ops::Range;
+
+use serde::{Serialize, Serializer};
+use store::{BlocksError, LayerDamage, Store, VerifyReport};
+use tarball::{Digest, ImageId};
+
+use super::QueryError;
+use crate::progress::{Progress, Step};
+
+/// What reading every byte has shown.
+#[derive(Debug, Default, Serialize)]
+pub struct Verification {
+    /// How many images were checked.
+    pub images: u64,
+    /// How many layers, each once.
+    pub layers: u64,
+    /// How many bytes were read.
+    pub read_bytes: u64,
+    /// What is damaged; empty where all is whole.
+    pub damage: Vec<Damage>,
+}
+
+/// What a look at the index, the manifests and the sizes of layers has shown.
+#[derive(Debug, Default, Serialize)]
+pub struct CheckReport {
+    /// How many images are listed.
+    pub images: u64,
+    /// How many layers they have, each once.
+    pub layers: u64,
+    /// What is damaged; empty where nothing was noticed.
+    pub damage: Vec<Damage>,
+}
+
+/// Something that is stored and not as it should be.
+#[derive(Debug, Serialize)]
+pub struct Damage {
+    /// What it is.
+    pub part: DamagedPart,
+    /// Its name among the blobs: a diffID, for a layer. Unknown for an entry that Silt did not write.
+    pub digest: Option<Digest>,
+    /// The images that need it.
+    pub images: Vec<ImageId>,
+    /// What is wrong.
+    pub problem: String,
+    /// The damaged parts of a layer, where they are known, as offsets in its uncompressed tar.
+    pub ranges: Vec<ByteRange>,
+}
+
+/// What can be damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DamagedPart {
+    /// A layer.
+    Layer,
+    /// A config, or the manifest with which an image came.
+    Document,
+    /// The digests of a layer's blocks. The layer itself is whole.
+    BlockDigests,
+    /// An entry of the index, or the manifest that it names.
+    Image,
+}
+
+/// Bytes from `start` up to and without `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ByteRange {
+    /// The first byte.
+    pub start: u64,
+    /// The byte after the last.
+    pub end: u64,
+}
+
+/// Reads every byte of the given images, or of all where none is given, and compares digests. What is
+/// damaged is in the result and no error.
+pub fn verify(
+    store: &Store,
+    images: &[ImageId],
+    progress: &dyn Progress,
+) -> Result<Verification, QueryError> {
+    let snapshot = store.snapshot()?;
+    let is_wanted = |image: &ImageId| images.is_empty() || images.contains(image);
+    let layers = snapshot.layers().into_iter();
+    let wanted_bytes = layers
+        .filter(|layer| layer.images.iter().any(is_wanted))
+        .fold(0, |sum: u64, layer| sum.saturating_add(layer.size_bytes));
+    progress.begin(&Step::Verifying, Some(wanted_bytes));
+    let report = store.verify(images, &mut |bytes| progress.advance(bytes));
+    progress.end();
+    Ok(Verification::of(report?))
+}
+
+/// Looks at the index, at every manifest, and at the size of every layer, without reading layers.
+pub fn check(store: &Store) -> Result<CheckReport, QueryError> {
+    let snapshot = store.snapshot()?;
+    let layers = snapshot.layers();
+    let mut report = CheckReport {
+        images: (snapshot.images.len() + snapshot.broken.len()) as u64,
+        layers: layers.len() as u64,
+        damage: Vec::new(),
+    };
+    for layer in layers {
+        let found_bytes = store.layer(layer.diff_id)?.map(|found| found.size_bytes);
+        let damage = match found_bytes {
+            Some(found_bytes) if found_bytes == layer.size_bytes => continue,
+            Some(found_bytes) => {
+                LayerDamage::WrongSize { expected_bytes: layer.size_bytes, found_bytes }
+            }
+            None => LayerDamage::Missing,
+        };
+        report.damage.push(Damage::of_layer(layer.diff_id.0, layer.images, damage));
+    }
+    report.damage.extend(snapshot.broken.into_iter().map(Damage::of_image));
+    Ok(report)
+}
+
+impl Verification {
+    fn of(report: VerifyReport) -> Self {
+        let layers = report.damaged_layers.into_iter();
+        let layers = layers.map(|it| Damage::of_layer(it.diff_id.0, it.images, it.damage));
+        let documents = report.damaged_documents.into_iter().map(|it| Damage {
+            part: DamagedPart::Document,
+            digest: Some(it.digest),
+            images: vec![it.image],
+            problem: text_of(&it.why),
+            ranges: Vec::new(),
+        });
+        let blocks = report.damaged_blocks.iter().map(Damage::of_blocks);
+        let images = report.broken_images.into_iter().map(Damage::of_image);
+        Self {
+            images: report.images,
+            layers: report.layers,
+            read_bytes: report.read_bytes,
+            damage: layers.chain(documents).chain(blocks).chain(images).collect(),
+        }
+    }
+}
+
+impl Damage {
+    fn of_layer(digest: Digest, images: Vec<ImageId>, damage: LayerDamage) -> Self {
+        let (problem, ranges) = match damage {
+            LayerDamage::Missing => ("is missing".to_owned(), Vec::new()),
+            LayerDamage::WrongSize { expected_bytes, found_bytes } => {
+                (format!("has {found_bytes} bytes, not {expected_bytes}"), Vec::new())
+            }
+            LayerDamage::Bytes { ranges, unreadable: Some(error) } => (text_of(&error), ranges),
+            LayerDamage::Bytes { ranges, unreadable: None } => {
+                ("does not have the bytes that its digest names".to_owned(), ranges)
+            }
+        };
+        let ranges = ranges.into_iter().map(ByteRange::from).collect();
+        Self { part: DamagedPart::Layer, digest: Some(digest), images, problem, ranges }
+    }
+
+    fn of_blocks(error: &BlocksError) -> Self {
+        let layer = match error {
+            BlocksError::Missing { diff_id }
+            | BlocksError::UnknownVersion { diff_id, .. }
+            | BlocksError::Damaged { diff_id } => Some(diff_id.0),
+            BlocksError::Read(_) => None,
+        };
+        Self {
+            part: DamagedPart::BlockDigests,
+            digest: layer,
+            images: Vec::new(),
+            problem: text_of(error),
+            ranges: Vec::new(),
+        }
+    }
+
+    fn of_image(image: store::BrokenImage) -> Self {
+        Self {
+            part: DamagedPart::Image,
+            digest: image.manifest,
+            images: image.id.into_iter().collect(),
+            problem: text_of(&image.why),
+            ranges: Vec::new(),
+        }
+    }
+}
+
+impl From<Range<u64>> for ByteRange {
+    fn from(range: Range<u64>) -> Self {
+        Self { start: range.start, end: range.end }
+    }
+}
+
+/// An error and all its causes in one line.
+fn text_of(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Serializes an error as [`text_of`] gives it.
+pub(super) fn error_text<S: Serializer>(
+    error: &QueryError,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&text_of(error))
+}
