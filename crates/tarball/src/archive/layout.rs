@@ -32,6 +32,8 @@ pub(super) struct Group {
     pub(super) names: Vec<Name>,
     pub(super) references: Vec<String>,
     pub(super) images: Vec<(Platform, ArchivedImage)>,
+    /// Whether the entry itself says what it is for.
+    lists_platforms: bool,
 }
 
 #[derive(Deserialize)]
@@ -52,9 +54,13 @@ pub(super) fn read(
     check_version(container, budget)?;
     let index = Index::parse(raw).map_err(|source| bad_json(INDEX, source))?;
     let mut walk = Walk { container, limits, budget, seen: 0, images: 0, absent: None };
-    let mut groups = Vec::with_capacity(index.manifests.len());
+    let mut groups: Vec<Group> = Vec::new();
     for entry in &index.manifests {
-        groups.push(walk.group(entry)?);
+        let group = walk.group(entry)?;
+        match groups.iter_mut().find(|known| known.is_completed_by(&group)) {
+            Some(known) => known.images.extend(group.images),
+            None => groups.push(group),
+        }
     }
     let absent = walk.absent;
     Ok(Some(Layout { groups, absent }))
@@ -84,6 +90,19 @@ fn bad_json(member: &str, source: JsonError) -> ArchiveFault {
     ArchiveFault::Json { member: member.to_owned(), source }
 }
 
+impl Group {
+    /// Whether `other` is the same image for other platforms: `index.json` is an index too, and
+    /// some tools list the platforms right there.
+    fn is_completed_by(&self, other: &Group) -> bool {
+        let is_new = |platform| self.images.iter().all(|(known, _)| known != platform);
+        !self.images.is_empty()
+            && other.lists_platforms
+            && self.lists_platforms
+            && (&self.names, &self.references) == (&other.names, &other.references)
+            && other.images.iter().all(|(platform, _)| is_new(platform))
+    }
+}
+
 /// What was met on the way through the indexes.
 struct Walk<'a> {
     container: &'a Container,
@@ -96,7 +115,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn group(&mut self, entry: &Descriptor) -> Result<Group, Box<ArchiveFault>> {
-        let mut group = Group::default();
+        let mut group = Group { lists_platforms: entry.platform.is_some(), ..Group::default() };
         group.names.extend(name(entry));
         let reference = entry.annotations.get(annotation::REF_NAME);
         group.references.extend(reference.cloned());

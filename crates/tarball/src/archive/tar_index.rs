@@ -8,7 +8,7 @@ use super::limits::{MetadataBudget, ReadLimits};
 use super::member_name::{normalize, shorten, symbolic_target};
 use crate::compression::Compression;
 use crate::config::MAX_CONFIG_BYTES;
-use crate::tar_stream::{Member, MemberKind, Skip, TarError, TarStream};
+use crate::tar_stream::{BLOCK_BYTES, Member, MemberKind, Skip, TarError, TarStream};
 
 /// What is allowed after the end-of-archive marker. Tools pad to 10 KiB, tapes to a megabyte.
 const MAX_TRAILING_BYTES: u64 = 16 << 20;
@@ -79,6 +79,9 @@ fn next_member<R: Skip>(stream: &mut TarStream<R>) -> Result<Option<Member>, Box
     stream.next_member().map_err(|error| match error {
         TarError::Checksum { offset: 0 } => {
             Box::new(ArchiveFault::NotAnArchive { why: "it does not start with a tar header" })
+        }
+        TarError::Truncated { offset, .. } if offset < BLOCK_BYTES => {
+            Box::new(ArchiveFault::NotAnArchive { why: "it is shorter than a tar header" })
         }
         error => ArchiveFault::tar(error),
     })
@@ -204,6 +207,18 @@ impl<R: io::Read> io::Read for Discard<R> {
 
 impl<R: io::Read> Skip for Discard<R> {
     fn skip(&mut self, count: u64) -> io::Result<u64> {
-        io::copy(&mut io::Read::take(&mut self.0, count), &mut io::sink())
+        let at_once = usize::try_from(count.min(64 << 10)).unwrap_or_default();
+        let mut buffer = vec![0; at_once];
+        let mut skipped = 0;
+        while skipped < count {
+            let wanted = usize::try_from(count - skipped).map_or(at_once, |n| n.min(at_once));
+            match self.0.read(&mut buffer[..wanted]) {
+                Ok(0) => break,
+                Ok(read) => skipped += read as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(skipped)
     }
 }
