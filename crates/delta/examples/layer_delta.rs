@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         origins.push((Origin::Layer { diff_id, size: base.size() }, *base));
     }
     let mut delta = Vec::new();
-    let options = EncodeOptions { zstd_level: 19 };
+    let options = EncodeOptions { zstd_level: 19, memory_bytes: 16 << 20 };
     let report = encode(&target, [0; 32], &origins, &matched, &options, &mut delta)?;
     println!("encode  {:>9.2?}  {report:?}", start.elapsed());
 

@@ -147,6 +147,11 @@ impl<T: ReadAt> Concat<T> {
         Self { parts, size }
     }
 
+    /// The parts, in order.
+    pub fn parts(&self) -> impl Iterator<Item = &T> {
+        self.parts.iter().map(|(_, part)| part)
+    }
+
     /// The index of the part that holds `offset`; the last one that starts at or before it.
     pub fn part_at(&self, offset: u64) -> usize {
         self.parts.partition_point(|(start, _)| *start <= offset).saturating_sub(1)

@@ -291,7 +291,8 @@ pub fn with_member<T, E: From<DeltaLayerError>>(
         None => return Err(member_error.into()),
     };
     let is_expected = entry.header().entry_type().is_file()
-        && entry.path_bytes().strip_prefix(b"./").unwrap_or(&entry.path_bytes()) == expected.as_bytes();
+        && entry.path_bytes().strip_prefix(b"./").unwrap_or(&entry.path_bytes())
+            == expected.as_bytes();
     if !is_expected {
         return Err(member_error.into());
     }

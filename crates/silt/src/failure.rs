@@ -228,12 +228,22 @@ pub(crate) fn kind_of_librsync_delta(error: &librsync::DeltaError) -> FailureKin
     }
 }
 
-/// An error of a reader that goes through an archive is the archive's.
+/// What a reader failed for: an archive's own error is the archive's, through whatever it passed on
+/// its way (the tar crate wraps it in words of its own); what the system says is nobody's fault.
 pub(crate) fn kind_of_input(error: &std::io::Error) -> FailureKind {
-    match ArchiveError::of(error) {
-        Some(error) => Failure::kind(error),
-        None if error.kind() == std::io::ErrorKind::InvalidData => FailureKind::Damaged,
-        None if error.kind() == std::io::ErrorKind::UnexpectedEof => FailureKind::Damaged,
-        None => FailureKind::Other,
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut is_system = false;
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<ArchiveError>() {
+            return Failure::kind(error);
+        }
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            if let Some(error) = ArchiveError::of(error) {
+                return Failure::kind(error);
+            }
+            is_system |= error.raw_os_error().is_some();
+        }
+        cause = error.source();
     }
+    if is_system { FailureKind::Other } else { FailureKind::Damaged }
 }

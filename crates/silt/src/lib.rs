@@ -5,11 +5,18 @@
 //! - [`sink`]: the trait through which every place takes in images.
 //! - [`failure`]: what kind of failure an error is, and what there is to do.
 //! - [`progress`]: what users see while it runs.
+//! - [`query`]: what a store answers.
 
+pub mod create;
 pub mod delta_image;
 pub mod failure;
+mod gzip;
+pub mod load;
 pub mod progress;
+pub mod query;
 pub mod sink;
 
 pub use failure::{Failure, FailureKind};
 pub use progress::{NoProgress, Progress, Step};
+pub use store::{OpenMode, Store};
+pub use tarball::{DiffId, Digest, ImageId, Name, Platform, PlatformChoice};

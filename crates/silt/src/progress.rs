@@ -28,6 +28,8 @@ pub enum Step<'a> {
     Publishing,
     /// Writing an archive.
     Saving,
+    /// Reading what is stored against its digests.
+    Verifying,
 }
 
 impl fmt::Display for Step<'_> {
@@ -41,6 +43,7 @@ impl fmt::Display for Step<'_> {
             Self::Fingerprinting => f.write_str("Fingerprinting the base"),
             Self::Publishing => f.write_str("Publishing"),
             Self::Saving => f.write_str("Saving"),
+            Self::Verifying => f.write_str("Verifying"),
         }
     }
 }

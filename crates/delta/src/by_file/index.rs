@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::names::{base_name, shared_components, without_versions};
 use super::{Choice, Counterpart};
-use crate::block_match::MatchError;
+use crate::block_match::{BlockIndex, BlockIndexOptions, MatchError};
 use crate::cover::OriginId;
 use crate::read_at::{ReadAt, ReadError};
 use crate::tar_map::{Member, TarMap};
@@ -39,60 +40,58 @@ pub struct FileIndex<'a> {
     by_content: HashMap<ContentHash, Vec<FileRef>>,
     by_path: HashMap<Vec<u8>, Vec<FileRef>>,
     by_name: HashMap<Vec<u8>, Vec<FileRef>>,
+    /// Sizes of the files that will be looked for.
+    sizes: HashSet<u64>,
+    blocks: OnceLock<Option<BlockIndex<'a>>>,
+    /// Origins that were there from the start.
+    base_count: usize,
 }
 
 impl<'a> FileIndex<'a> {
     /// Indexes `origins`, of which the last is the topmost layer. Only files of a size that
-    /// occurs in one of `targets` are read.
+    /// occurs in one of `targets` are read: those that will be matched, or added.
     pub fn build(origins: &[&'a dyn ReadAt], targets: &[&dyn ReadAt]) -> Result<Self, MatchError> {
-        let sizes = sizes_of(targets).map_err(|source| MatchError::Target { source })?;
-        let map = |(origin, bytes): (usize, &&dyn ReadAt)| {
-            TarMap::of(*bytes).map_err(|source| origin_error(origin, source))
-        };
-        let maps = origins.par_iter().enumerate().map(map).collect::<Result<Vec<_>, _>>()?;
         let mut index = Self {
-            origins: origins.to_vec(),
-            maps,
+            sizes: sizes_of(targets).map_err(|source| MatchError::Target { source })?,
+            origins: Vec::new(),
+            maps: Vec::new(),
             by_content: HashMap::new(),
             by_path: HashMap::new(),
             by_name: HashMap::new(),
+            blocks: OnceLock::new(),
+            base_count: origins.len(),
         };
-        let files = index.all_members();
-        let hashes = files.par_iter().map(|file| index.content_hash(*file, &sizes));
-        let hashes = hashes.collect::<Result<Vec<_>, _>>()?;
-        for (file, hash) in files.into_iter().zip(hashes) {
-            index.insert(file, hash);
-        }
+        origins.iter().try_for_each(|origin| index.add(*origin))?;
         Ok(index)
     }
 
-    fn all_members(&self) -> Vec<FileRef> {
-        let of_origin = |(origin, map): (usize, &TarMap)| {
-            let origin = u32::try_from(origin).unwrap_or(u32::MAX);
-            let count = u32::try_from(map.members.len()).unwrap_or(u32::MAX);
-            (0..count).map(move |member| FileRef { origin, member })
+    /// Adds one more origin, topmost of all: a layer of the target that was matched before.
+    pub fn add(&mut self, origin: &'a dyn ReadAt) -> Result<(), MatchError> {
+        let number = u32::try_from(self.origins.len()).unwrap_or(u32::MAX);
+        let error = |source| MatchError::Origin { origin: OriginId(number), source };
+        let map = TarMap::of(origin).map_err(error)?;
+        let hash = |member: &Member| match self.may_be_wanted(member) {
+            true => hash_range(origin, &member.data).map(Some),
+            false => Ok(None),
         };
-        self.maps.iter().enumerate().flat_map(of_origin).collect()
-    }
-
-    fn content_hash(
-        &self,
-        file: FileRef,
-        sizes: &HashSet<u64>,
-    ) -> Result<Option<ContentHash>, MatchError> {
-        let data = &self.member(file).data;
-        if data.is_empty() || !sizes.contains(&(data.end - data.start)) {
-            return Ok(None);
+        let hashes = map.members.par_iter().map(hash).collect::<Result<Vec<_>, _>>();
+        for ((member, hash), i) in map.members.iter().zip(hashes.map_err(error)?).zip(0..) {
+            self.insert(FileRef { origin: number, member: i }, member, hash);
         }
-        let hash = hash_range(self.origin(file.origin), data);
-        hash.map(Some).map_err(|source| origin_error(file.origin as usize, source))
+        self.origins.push(origin);
+        self.maps.push(map);
+        Ok(())
     }
 
-    fn insert(&mut self, file: FileRef, hash: Option<ContentHash>) {
+    fn may_be_wanted(&self, member: &Member) -> bool {
+        let size = member.data.end - member.data.start;
+        size > 0 && self.sizes.contains(&size)
+    }
+
+    fn insert(&mut self, file: FileRef, member: &Member, hash: Option<ContentHash>) {
         if let Some(hash) = hash {
             self.by_content.entry(hash).or_default().push(file);
         }
-        let member = &self.maps[file.origin as usize].members[file.member as usize];
         self.by_path.entry(member.path.clone()).or_default().push(file);
         if member.is_file() && !member.data.is_empty() {
             let name = without_versions(base_name(&member.path));
@@ -100,8 +99,22 @@ impl<'a> FileIndex<'a> {
         }
     }
 
-    pub(super) fn origins(&self) -> &[&'a dyn ReadAt] {
-        &self.origins
+    /// The blocks of the origins that were there from the start, indexed when they are first asked
+    /// for; `None` where `memory_limit_bytes` does not allow it.
+    pub(super) fn blocks(
+        &self,
+        memory_limit_bytes: u64,
+    ) -> Result<Option<&BlockIndex<'a>>, MatchError> {
+        if let Some(blocks) = self.blocks.get() {
+            return Ok(blocks.as_ref());
+        }
+        let options = BlockIndexOptions { memory_limit_bytes, ..BlockIndexOptions::default() };
+        let blocks = match BlockIndex::build(&self.origins[..self.base_count], &options) {
+            // What is not found is sent: a small budget makes a larger delta, not a failure.
+            Err(MatchError::MemoryLimit { .. }) => None,
+            blocks => Some(blocks?),
+        };
+        Ok(self.blocks.get_or_init(|| blocks).as_ref())
     }
 
     pub(super) fn origin(&self, origin: u32) -> &'a dyn ReadAt {
@@ -181,10 +194,6 @@ impl<'a> FileIndex<'a> {
         };
         files.iter().rev().take(MAX_NAMESAKES).max_by_key(rank).copied()
     }
-}
-
-fn origin_error(origin: usize, source: ReadError) -> MatchError {
-    MatchError::Origin { origin: OriginId(u32::try_from(origin).unwrap_or(u32::MAX)), source }
 }
 
 fn sizes_of(targets: &[&dyn ReadAt]) -> Result<HashSet<u64>, ReadError> {

@@ -11,7 +11,7 @@ mod pairs;
 
 pub use index::FileIndex;
 
-use crate::block_match::{BlockIndex, BlockIndexOptions, MatchError};
+use crate::block_match::MatchError;
 use crate::cover::{Cover, OriginId};
 use crate::read_at::ReadAt;
 use crate::tar_map::{BLOCK_BYTES, Member, TarMap, align};
@@ -169,15 +169,7 @@ fn fill_gaps(
     if gaps.is_empty() {
         return Ok(covers);
     }
-    let block_options = BlockIndexOptions {
-        memory_limit_bytes: options.memory_bytes / 4,
-        ..BlockIndexOptions::default()
-    };
-    let blocks = match BlockIndex::build(index.origins(), &block_options) {
-        // What is not found is sent: a small budget makes a larger delta, not a failure.
-        Err(MatchError::MemoryLimit { .. }) => return Ok(covers),
-        blocks => blocks?,
-    };
+    let Some(blocks) = index.blocks(options.memory_bytes / 4)? else { return Ok(covers) };
     let mut all = covers;
     for gap in gaps {
         blocks.find_covers(target, gap, &mut |cover| all.push(cover))?;

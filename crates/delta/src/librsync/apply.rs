@@ -98,6 +98,29 @@ pub fn apply(
     Ok(report)
 }
 
+/// Reads `delta` whole and checks all of it that can be checked without its basis's bytes, of which
+/// there are `basis_bytes`. Gives what [`apply`] would.
+pub fn check(
+    delta: impl Read,
+    basis_bytes: u64,
+    limits: &ApplyLimits,
+) -> Result<DeltaReport, ApplyError> {
+    let mut reader = DeltaReader::new(delta)?;
+    let mut report = DeltaReport::default();
+    while let Some(command) = reader.next_command()? {
+        let command_offset = reader.command_offset();
+        check_limit(&report, command, command_offset, limits)?;
+        report.count(command);
+        if let Command::Copy { offset, length } = command
+            && offset.checked_add(length).is_none_or(|end| end > basis_bytes)
+        {
+            let basis_size = basis_bytes;
+            return Err(ApplyError::CopyPastEnd { command_offset, offset, length, basis_size });
+        }
+    }
+    Ok(report)
+}
+
 /// A copy, and where it was asked for.
 struct BasisRange {
     offset: u64,

@@ -17,7 +17,7 @@ mod signature;
 mod weak_sum;
 mod write;
 
-pub use apply::{ApplyError, ApplyLimits, apply};
+pub use apply::{ApplyError, ApplyLimits, apply, check};
 pub use command::Command;
 pub use delta_from_signature::{SignatureDeltaError, delta_from_signature};
 pub use read::{DeltaError, DeltaReader};

@@ -20,6 +20,8 @@ use crate::tar_map::{BLOCK_BYTES, Block};
 pub struct EncodeOptions {
     /// Level of the compression of the streams, 1 to 22.
     pub zstd_level: i32,
+    /// Memory that applying the delta may take, in bytes: a promise to the device.
+    pub memory_bytes: u64,
 }
 
 /// What a delta consists of.
@@ -48,6 +50,16 @@ pub enum EncodeError {
     /// The delta could not be written.
     #[error("cannot write the delta")]
     Write(#[source] io::Error),
+    /// No delta can be applied in so little memory.
+    #[error(
+        "applying a delta takes at least {needed} bytes of memory, and {promised} are promised"
+    )]
+    Promise {
+        /// What it takes with the smallest windows.
+        needed: u64,
+        /// [`EncodeOptions::memory_bytes`].
+        promised: u64,
+    },
     /// The compressor failed, which it does for want of memory.
     #[error("cannot compress the delta")]
     Compress(#[source] io::Error),
@@ -68,9 +80,10 @@ pub fn encode(
 ) -> Result<EncodeReport> {
     let (used, covers) = renumber(&matched.covers, origins.len());
     let listed = used.iter().map(|i| origins[*i].0).collect();
-    let table = StreamTable::for_output(target.size());
-    let streams = StreamWriters::new(&table, options.zstd_level).map_err(EncodeError::Compress)?;
-    let header = Needs::new(listed, target_digest, target.size(), table).to_bytes();
+    let needs = needs_within(options.memory_bytes, listed, target_digest, target.size())?;
+    let streams = StreamWriters::new(&needs.streams, options.zstd_level);
+    let streams = streams.map_err(EncodeError::Compress)?;
+    let header = needs.to_bytes();
     out.write_all(&header).map_err(EncodeError::Write)?;
     let mut encoder = Encoder {
         target,
@@ -87,6 +100,25 @@ pub fn encode(
     };
     encoder.run(&covers, &matched.headers)?;
     Ok(encoder.report)
+}
+
+/// The header, with windows that keep the promise.
+fn needs_within(
+    promised: u64,
+    origins: Vec<Origin>,
+    target_digest: [u8; 32],
+    target_size: u64,
+) -> Result<Needs> {
+    let mut table = StreamTable::for_output(target_size);
+    loop {
+        let needs = Needs::new(origins.clone(), target_digest, target_size, table.clone());
+        if needs.memory_bytes <= promised {
+            return Ok(needs);
+        }
+        if !table.shrink() {
+            return Err(EncodeError::Promise { needed: needs.memory_bytes, promised });
+        }
+    }
 }
 
 /// The origins that covers read, in order, and the covers numbered by them.

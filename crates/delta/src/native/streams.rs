@@ -51,6 +51,12 @@ impl StreamTable {
         Self(WINDOW_LOGS.map(|log| log.min(useful)))
     }
 
+    /// Halves the largest window; false where all are as small as they get.
+    pub(super) fn shrink(&mut self) -> bool {
+        let largest = self.0.iter_mut().max();
+        largest.filter(|log| **log > MIN_WINDOW_LOG).map(|log| *log -= 1).is_some()
+    }
+
     /// Memory that decoding all streams at once takes.
     pub(super) fn memory_bytes(&self) -> u64 {
         self.0.iter().map(|log| (1u64 << log) + CONTEXT_BYTES).sum()

@@ -1,0 +1,154 @@
+//! Why a delta was not made.
+
+use std::io;
+
+use delta::block_match::MatchError;
+use delta::exact::ExactError;
+use delta::librsync;
+use delta::native::{DecodeError, EncodeError};
+use tarball::{DiffId, ImageId, JsonError};
+
+use crate::failure::{Failure, FailureKind};
+use crate::sink::SinkError;
+
+/// Why a delta was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// There is no such image, or more than one.
+    #[error(transparent)]
+    Resolve(#[from] store::ResolveError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] store::ReadError),
+    /// A file of the store could not be opened.
+    #[error(transparent)]
+    File(#[from] store::FileError),
+    /// The config of an image cannot be read.
+    #[error("the config of image {image} cannot be read")]
+    Config {
+        /// The image.
+        image: ImageId,
+        /// Why not.
+        source: JsonError,
+    },
+    /// The config of the target is not UTF-8, and a delta holds it as a string.
+    #[error("the config of image {image} is not UTF-8")]
+    ConfigText {
+        /// The image.
+        image: ImageId,
+    },
+    /// Deltas are made between images, not between deltas.
+    #[error("image {image} is a delta itself")]
+    IsADelta {
+        /// The image.
+        image: ImageId,
+    },
+    /// A layer of an image is not in the store.
+    #[error("layer {layer} of image {image} is missing from the store")]
+    MissingLayer {
+        /// The image.
+        image: ImageId,
+        /// The layer.
+        layer: DiffId,
+    },
+    /// A `balena` delta has one base.
+    #[error("a balena delta can have one base, and {images} were given")]
+    SeveralBases {
+        /// How many.
+        images: usize,
+    },
+    /// Threads could not be started.
+    #[error("cannot start the threads")]
+    Threads {
+        /// Why not.
+        source: rayon::ThreadPoolBuildError,
+    },
+    /// The layers could not be matched.
+    #[error("cannot match the layers")]
+    Match(#[from] MatchError),
+    /// A native delta could not be written.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// A `balena` delta could not be written.
+    #[error(transparent)]
+    Exact(#[from] ExactError),
+    /// A temporary file could not be used.
+    #[error("cannot use a temporary file")]
+    Scratch {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What was written cannot be decoded, which is a fault of this program or of the machine.
+    #[error("the delta that was made cannot be applied; it was thrown away")]
+    UnprovenNative(#[from] DecodeError),
+    /// The same for a `balena` delta.
+    #[error("the delta that was made for layer {layer} cannot be applied; it was thrown away")]
+    UnprovenBalena {
+        /// The layer of the target.
+        layer: DiffId,
+        /// Why not.
+        source: librsync::ApplyError,
+    },
+    /// What was written makes other bytes: a stored layer is damaged, or the program at fault.
+    #[error("the delta that was made for layer {layer} makes {made}; it was thrown away")]
+    Unproven {
+        /// The layer of the target.
+        layer: DiffId,
+        /// What came out.
+        made: DiffId,
+    },
+    /// The delta could not be put into the store.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// A temporary file could not be made, or a layer not be written.
+    #[error(transparent)]
+    Layer(#[from] store::LayerError),
+}
+
+impl CreateError {
+    /// An error of a layer writer, which carries the store's own.
+    pub(super) fn of_writer(error: io::Error) -> Self {
+        match error.downcast::<store::LayerError>() {
+            Ok(error) => Self::Layer(error),
+            Err(source) => Self::Scratch { source },
+        }
+    }
+}
+
+impl Failure for CreateError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Resolve(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::File(error) => error.kind(),
+            Self::Config { .. } | Self::MissingLayer { .. } | Self::Unproven { .. } => {
+                FailureKind::StoredDamaged
+            }
+            Self::IsADelta { .. } | Self::SeveralBases { .. } => FailureKind::Usage,
+            Self::UnprovenNative(DecodeError::Limit { .. }) => FailureKind::NoRoom,
+            Self::Encode(EncodeError::Promise { .. }) => FailureKind::NoRoom,
+            Self::Scratch { source } if source.kind() == io::ErrorKind::StorageFull => {
+                FailureKind::NoRoom
+            }
+            Self::Sink(error) => error.kind(),
+            Self::Layer(error) => error.kind(),
+            _ => FailureKind::Other,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Resolve(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Sink(error) => error.hint(),
+            Self::Layer(error) => error.hint(),
+            Self::IsADelta { .. } => Some("`silt image apply` makes its image first".into()),
+            Self::SeveralBases { .. } => Some("leave out --base, or use --format silt".into()),
+            Self::Unproven { .. } => Some("`silt image verify` lists what is damaged".into()),
+            Self::Encode(EncodeError::Promise { .. }) => {
+                Some("promise more with --apply-memory".into())
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The delta of one layer: matched, written into a file, and proved.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use delta::by_file::{Aim, FileIndex, LayerMatch, MatchOptions, match_layer};
+use delta::exact::{ExactOptions, encode_exact};
+use delta::librsync::{self, ApplyLimits};
+use delta::native::{EncodeOptions, LayerDecoder, Limits, Origin, encode};
+use delta::read_at::{Concat, ReadAt};
+use store::Transaction;
+use tarball::{DiffId, Digester};
+
+use super::base::{Base, OpenLayer};
+use super::{CreateError, DeltaLayer, DeltaOptions, LayerReport, Level};
+use crate::delta_image::{DeltaFormat, MEMBER_OFFSET_BYTES, TAR_END_BYTES, member_header};
+use crate::progress::Progress;
+
+/// Makes the layers of a delta, one after the other.
+pub(super) struct Maker<'a> {
+    base: &'a Base,
+    options: &'a DeltaOptions,
+    transaction: &'a Transaction,
+    /// What native deltas can read so far: the base, and layers of the target that were made.
+    origins: Vec<(Origin, &'a dyn ReadAt)>,
+    empty: Option<DeltaLayer>,
+    scratch_bytes: u64,
+}
+
+impl<'a> Maker<'a> {
+    pub(super) fn new(
+        base: &'a Base,
+        options: &'a DeltaOptions,
+        transaction: &'a Transaction,
+    ) -> Self {
+        Self { base, options, transaction, origins: base.origins(), empty: None, scratch_bytes: 0 }
+    }
+
+    /// Lets later layers read one that was made.
+    pub(super) fn add_origin(&mut self, index: usize, layer: &'a OpenLayer) {
+        let origin = Origin::Produced {
+            layer: u32::try_from(index).unwrap_or(u32::MAX),
+            diff_id: *layer.diff_id.0.as_bytes(),
+            size: layer.size_bytes,
+        };
+        self.origins.push((origin, layer.bytes()));
+    }
+
+    /// Bytes of temporary files so far.
+    pub(super) fn scratch_bytes(&self) -> u64 {
+        self.scratch_bytes
+    }
+
+    /// The empty layer, which stands for one that needs no delta.
+    pub(super) fn shared(
+        &mut self,
+        target: &OpenLayer,
+    ) -> Result<(DeltaLayer, LayerReport), CreateError> {
+        let layer = match &self.empty {
+            Some(layer) => layer.clone(),
+            None => {
+                let file = self.transaction.scratch_file()?;
+                file.set_len(TAR_END_BYTES).map_err(scratch_error)?;
+                let (diff_id, size_bytes) = (DiffId::EMPTY_LAYER, TAR_END_BYTES);
+                DeltaLayer { diff_id, size_bytes, file: Arc::new(file) }
+            }
+        };
+        self.empty = Some(layer.clone());
+        Ok((layer, LayerReport { is_shared: true, ..blank_report(target) }))
+    }
+
+    /// The delta of a layer that the base does not have.
+    pub(super) fn delta(
+        &mut self,
+        target: &OpenLayer,
+        index: &FileIndex<'_>,
+    ) -> Result<(DeltaLayer, LayerReport), CreateError> {
+        let aim = match self.options.format {
+            DeltaFormat::Silt => Aim::Differences,
+            DeltaFormat::Balena => Aim::ExactRuns,
+        };
+        // What is left pays for the buffers of compression.
+        let match_options = MatchOptions { memory_bytes: self.options.memory_bytes / 4 * 3, aim };
+        let matched = match_layer(target.bytes(), index, &match_options)?;
+        let file = self.transaction.scratch_file()?;
+        (&file).seek(SeekFrom::Start(MEMBER_OFFSET_BYTES)).map_err(scratch_error)?;
+        let mut report = blank_report(target);
+        match self.options.format {
+            DeltaFormat::Silt => self.encode_native(target, &matched, &file, &mut report)?,
+            DeltaFormat::Balena => self.encode_balena(target, &matched, &file, &mut report)?,
+        }
+        drop(matched);
+        self.prove(target, &file)?;
+        let layer = finish_tar(self.options.format, file, report.delta_bytes)?;
+        self.scratch_bytes += layer.size_bytes;
+        Ok((layer, report))
+    }
+
+    fn encode_native(
+        &self,
+        target: &OpenLayer,
+        matched: &LayerMatch,
+        file: &File,
+        report: &mut LayerReport,
+    ) -> Result<(), CreateError> {
+        let zstd_level = match self.options.level {
+            Level::Fast => 9,
+            Level::Default => 19,
+            Level::Best => 22,
+        };
+        let options = EncodeOptions { zstd_level, memory_bytes: self.options.apply_memory_bytes };
+        let digest = *target.diff_id.0.as_bytes();
+        let mut out = BufWriter::new(file);
+        let encoded = encode(target.bytes(), digest, &self.origins, matched, &options, &mut out)?;
+        out.flush().map_err(scratch_error)?;
+        report.delta_bytes = encoded.delta_bytes;
+        report.copied_bytes = encoded.copied_bytes;
+        report.added_bytes = encoded.added_bytes;
+        report.header_bytes = encoded.header_bytes;
+        report.literal_bytes = encoded.literal_bytes;
+        Ok(())
+    }
+
+    fn encode_balena(
+        &self,
+        target: &OpenLayer,
+        matched: &LayerMatch,
+        file: &File,
+        report: &mut LayerReport,
+    ) -> Result<(), CreateError> {
+        let basis = Concat::new(self.base.concatenated());
+        let (starts, options) = (self.base.starts(), ExactOptions::default());
+        let out = BufWriter::new(file);
+        let (_, encoded) =
+            encode_exact(target.bytes(), &basis, starts, &matched.covers, &options, out)?;
+        let end = (&*file).stream_position().map_err(scratch_error)?;
+        report.delta_bytes = end - MEMBER_OFFSET_BYTES;
+        report.copied_bytes = encoded.copied_bytes;
+        report.literal_bytes = encoded.literal_bytes;
+        Ok(())
+    }
+
+    /// Applies the delta in `file` and compares the digest: what does not come back is not shipped.
+    fn prove(&self, target: &OpenLayer, file: &File) -> Result<(), CreateError> {
+        let mut made = Digester::new();
+        let mut delta = file;
+        delta.seek(SeekFrom::Start(MEMBER_OFFSET_BYTES)).map_err(scratch_error)?;
+        let delta = io::BufReader::with_capacity(128 << 10, delta);
+        match self.options.format {
+            DeltaFormat::Silt => self.apply_native(delta, &mut made)?,
+            DeltaFormat::Balena => {
+                let basis = Concat::new(self.base.concatenated());
+                let limits = ApplyLimits { max_output_bytes: target.size_bytes };
+                let layer = target.diff_id;
+                librsync::apply(delta, &basis, &mut made, &limits)
+                    .map_err(|source| CreateError::UnprovenBalena { layer, source })?;
+            }
+        }
+        let (layer, made) = (target.diff_id, DiffId(made.finish()));
+        if made == layer { Ok(()) } else { Err(CreateError::Unproven { layer, made }) }
+    }
+
+    fn apply_native(&self, delta: impl Read, made: &mut Digester) -> Result<(), CreateError> {
+        let limits =
+            Limits { memory_bytes: self.options.apply_memory_bytes, output_bytes: u64::MAX };
+        let mut decoder = LayerDecoder::new(delta, &limits)?;
+        let bytes_of = |wanted: &Origin| {
+            let found = self.origins.iter().find(|(origin, _)| origin == wanted);
+            found.map(|(_, bytes)| *bytes)
+        };
+        let origins: Vec<_> = decoder.needs().origins.iter().filter_map(bytes_of).collect();
+        while decoder.next_frame(&origins, made)?.is_some() {}
+        Ok(())
+    }
+}
+
+fn blank_report(target: &OpenLayer) -> LayerReport {
+    LayerReport {
+        diff_id: target.diff_id,
+        size_bytes: target.size_bytes,
+        is_shared: false,
+        delta_bytes: 0,
+        copied_bytes: 0,
+        added_bytes: 0,
+        header_bytes: 0,
+        literal_bytes: 0,
+    }
+}
+
+/// Puts the tar around a delta that lies where its member's contents should.
+fn finish_tar(
+    format: DeltaFormat,
+    file: File,
+    delta_bytes: u64,
+) -> Result<DeltaLayer, CreateError> {
+    file.write_all_at(&member_header(format, delta_bytes), 0).map_err(scratch_error)?;
+    let end = (MEMBER_OFFSET_BYTES + delta_bytes).next_multiple_of(512) + TAR_END_BYTES;
+    file.set_len(end).map_err(scratch_error)?;
+    let mut digester = Digester::new();
+    copy_file(&file, end, &mut digester, &crate::NoProgress)?;
+    Ok(DeltaLayer { diff_id: DiffId(digester.finish()), size_bytes: end, file: Arc::new(file) })
+}
+
+/// Copies the whole of a temporary file.
+pub(super) fn copy_file(
+    file: &File,
+    size_bytes: u64,
+    out: &mut dyn Write,
+    progress: &dyn Progress,
+) -> Result<(), CreateError> {
+    let mut buffer = vec![0; 128 << 10];
+    let mut at = 0;
+    while at < size_bytes {
+        let left = usize::try_from(size_bytes - at).unwrap_or(usize::MAX);
+        let count = left.min(buffer.len());
+        file.read_exact_at(&mut buffer[..count], at).map_err(scratch_error)?;
+        out.write_all(&buffer[..count]).map_err(|error| CreateError::of_writer(error))?;
+        at += count as u64;
+        progress.advance(count as u64);
+    }
+    Ok(())
+}
+
+fn scratch_error(source: io::Error) -> CreateError {
+    CreateError::Scratch { source }
+}

@@ -1,0 +1,293 @@
+//! Making a delta between images of the store.
+//!
+//! Each layer's delta is written into a nameless file, applied again to prove it, and then either
+//! kept in the store as a layer of the delta image, or written straight into an archive.
+
+mod base;
+mod error;
+mod layer;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::Arc;
+
+use delta::by_file::FileIndex;
+use delta::read_at::ReadAt;
+use serde::Serialize;
+use store::{NewImage, Store, Subject, Transaction};
+use tarball::{ChainId, DiffId, ImageConfig, ImageId, Name};
+
+use crate::delta_image::{DeltaFormat, DeltaImage};
+use crate::progress::{Progress, Step};
+use crate::sink::ImageTransaction;
+
+pub use error::CreateError;
+
+use base::{Base, StoredImageFiles};
+
+/// How much work goes into a delta.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Level {
+    /// Little: for deltas that are used once.
+    Fast,
+    /// What most deltas are made with.
+    #[default]
+    Default,
+    /// All: for deltas that go to many devices.
+    Best,
+}
+
+/// How a delta is made.
+#[derive(Debug, Clone)]
+pub struct DeltaOptions {
+    /// The encoding.
+    pub format: DeltaFormat,
+    /// How much work goes into it.
+    pub level: Level,
+    /// Memory that making it may take, in bytes.
+    pub memory_bytes: u64,
+    /// Memory that the device is promised to need at most, in bytes.
+    pub apply_memory_bytes: u64,
+    /// Threads; all cores where there is no number. The delta is the same.
+    pub jobs: Option<usize>,
+}
+
+impl Default for DeltaOptions {
+    /// A native delta with 512 MiB here and 16 MiB on the device.
+    fn default() -> Self {
+        Self {
+            format: DeltaFormat::Silt,
+            level: Level::Default,
+            memory_bytes: 512 << 20,
+            apply_memory_bytes: 16 << 20,
+            jobs: None,
+        }
+    }
+}
+
+/// A delta that is made and proved, and not yet anywhere.
+pub struct CreatedDelta {
+    transaction: Transaction,
+    config: ImageConfig,
+    layers: Vec<DeltaLayer>,
+    format: DeltaFormat,
+    subject: Option<Subject>,
+    report: CreateReport,
+}
+
+/// A layer of a delta image: the whole tar, in a file without a name.
+#[derive(Debug, Clone)]
+pub(crate) struct DeltaLayer {
+    pub(crate) diff_id: DiffId,
+    pub(crate) size_bytes: u64,
+    pub(crate) file: Arc<File>,
+}
+
+/// What a delta consists of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CreateReport {
+    /// The image ID of the delta.
+    pub delta: ImageId,
+    /// The image that it makes.
+    pub target: ImageId,
+    /// The images that it needs, all of them.
+    pub base: Vec<ImageId>,
+    /// Its encoding.
+    pub format: DeltaFormat,
+    /// Bytes of all layers of the target.
+    pub normal_bytes: u64,
+    /// Bytes of all layers of the delta, before the archive compresses them.
+    pub delta_bytes: u64,
+    /// The target's layers, the lowest first.
+    pub layers: Vec<LayerReport>,
+    /// Bytes of temporary files that making it took.
+    pub scratch_bytes: u64,
+}
+
+/// Of what one layer of the target is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LayerReport {
+    /// The layer of the target.
+    pub diff_id: DiffId,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Whether the base has it, or a lower layer is the same: then the delta has nothing for it.
+    pub is_shared: bool,
+    /// Bytes of its delta.
+    pub delta_bytes: u64,
+    /// Bytes of it that are copied from other layers.
+    pub copied_bytes: u64,
+    /// Bytes of it that are other layers' with differences.
+    pub added_bytes: u64,
+    /// Bytes of it that are tar headers, said by their fields.
+    pub header_bytes: u64,
+    /// Bytes of it that the delta carries itself.
+    pub literal_bytes: u64,
+}
+
+/// Makes the delta from all images of `base` together to `target`.
+pub fn create_delta(
+    store: &Store,
+    base: &[&str],
+    target: &str,
+    options: &DeltaOptions,
+    progress: &dyn Progress,
+) -> Result<CreatedDelta, CreateError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.unwrap_or(0)).build();
+    let pool = pool.map_err(|source| CreateError::Threads { source })?;
+    let mut transaction = store.begin()?;
+    let base = base.iter().map(|image| StoredImageFiles::open(store, &mut transaction, image));
+    let base = Base::of(base.collect::<Result<Vec<_>, _>>()?, options.format)?;
+    let target = StoredImageFiles::open(store, &mut transaction, target)?;
+    pool.install(|| Creation { base: &base, target: &target, options, progress }.run(transaction))
+}
+
+impl CreatedDelta {
+    /// What it consists of.
+    pub fn report(&self) -> &CreateReport {
+        &self.report
+    }
+
+    /// Puts the delta into the store as an image, under `names`.
+    pub fn keep(mut self, names: &[Name], progress: &dyn Progress) -> Result<ImageId, CreateError> {
+        progress.begin(&Step::Publishing, Some(self.report.delta_bytes));
+        for layer in &self.layers {
+            let mut writer = ImageTransaction::layer(
+                &mut self.transaction,
+                layer.diff_id,
+                Some(layer.size_bytes),
+            )?;
+            layer::copy_file(&layer.file, layer.size_bytes, &mut writer, progress)?;
+            ImageTransaction::finish_layer(&mut self.transaction, writer)?;
+        }
+        let image = NewImage {
+            config: self.config.raw.clone(),
+            names: names.to_vec(),
+            artifact_type: Some(self.format.artifact_type().into()),
+            subject: self.subject.clone(),
+            ..NewImage::default()
+        };
+        ImageTransaction::commit(self.transaction, vec![image])?;
+        progress.end();
+        Ok(self.config.id)
+    }
+
+    pub(crate) fn config(&self) -> &ImageConfig {
+        &self.config
+    }
+
+    pub(crate) fn layers(&self) -> &[DeltaLayer] {
+        &self.layers
+    }
+
+    pub(crate) fn format(&self) -> DeltaFormat {
+        self.format
+    }
+
+    pub(crate) fn subject(&self) -> Option<&Subject> {
+        self.subject.as_ref()
+    }
+}
+
+/// A delta being made.
+struct Creation<'a> {
+    base: &'a Base,
+    target: &'a StoredImageFiles,
+    options: &'a DeltaOptions,
+    progress: &'a dyn Progress,
+}
+
+impl Creation<'_> {
+    fn run(&self, transaction: Transaction) -> Result<CreatedDelta, CreateError> {
+        let is_shared = self.shared_layers();
+        let new_layers = self.target.layers.iter().zip(&is_shared).filter(|(_, shared)| !**shared);
+        let targets: Vec<&dyn ReadAt> = new_layers.map(|(layer, _)| layer.bytes()).collect();
+        self.progress.begin(&Step::Fingerprinting, None);
+        let mut index = FileIndex::build(&self.base.origin_bytes(), &targets)?;
+        self.progress.end();
+
+        let mut maker = layer::Maker::new(self.base, self.options, &transaction);
+        let mut made: HashMap<DiffId, (DeltaLayer, LayerReport)> = HashMap::new();
+        let mut layers = Vec::new();
+        let mut reports = Vec::new();
+        let count = self.target.layers.len();
+        for ((i, target), is_shared) in self.target.layers.iter().enumerate().zip(is_shared) {
+            let (layer, report) = if is_shared {
+                maker.shared(target)?
+            } else if let Some(again) = made.get(&target.diff_id) {
+                again.clone()
+            } else {
+                let (number, diff_id) = (i + 1, &target.diff_id);
+                let action = "Computing delta";
+                let step = Step::Layer { number, count, diff_id, action };
+                self.progress.begin(&step, Some(target.size_bytes));
+                let new = maker.delta(target, &index)?;
+                if self.options.format == DeltaFormat::Silt {
+                    maker.add_origin(i, target);
+                    index.add(target.bytes())?;
+                }
+                self.progress.end();
+                made.insert(target.diff_id, new.clone());
+                new
+            };
+            layers.push(layer);
+            reports.push(report);
+        }
+        let scratch_bytes = maker.scratch_bytes();
+        drop(maker);
+        self.pack(transaction, layers, reports, scratch_bytes)
+    }
+
+    /// A `balena` layer is shared where the stacks below and with it are the same; a native one
+    /// wherever the base, or a lower layer of the target, has its bytes.
+    fn shared_layers(&self) -> Vec<bool> {
+        let target: Vec<DiffId> = self.target.layers.iter().map(|layer| layer.diff_id).collect();
+        match self.options.format {
+            DeltaFormat::Silt => {
+                let in_base = |layer: &DiffId| self.base.has_layer(*layer);
+                let is_repeated = |i: usize| target[..i].contains(&target[i]);
+                (0..target.len()).map(|i| in_base(&target[i]) || is_repeated(i)).collect()
+            }
+            DeltaFormat::Balena => {
+                let base = ChainId::of_stack(self.base.address_space());
+                let chain = ChainId::of_stack(&target);
+                let shared = chain.iter().zip(base.iter().map(Some).chain(std::iter::repeat(None)));
+                shared.map(|(chain, base)| Some(chain) == base).collect()
+            }
+        }
+    }
+
+    fn pack(
+        &self,
+        transaction: Transaction,
+        layers: Vec<DeltaLayer>,
+        reports: Vec<LayerReport>,
+        scratch_bytes: u64,
+    ) -> Result<CreatedDelta, CreateError> {
+        let format = self.options.format;
+        let delta = DeltaImage {
+            format,
+            target: self.target.config.clone(),
+            base: self.base.ids().first().copied(),
+            base_layers: Some(self.base.address_space().to_vec()),
+            names: self.target.names.clone(),
+        };
+        let diff_ids: Vec<DiffId> = layers.iter().map(|layer| layer.diff_id).collect();
+        let target = self.target.config.id;
+        let config = delta.to_config(&diff_ids).ok_or(CreateError::ConfigText { image: target })?;
+        let config = ImageConfig::parse(config)
+            .map_err(|source| CreateError::Config { image: target, source })?;
+        let report = CreateReport {
+            delta: config.id,
+            target,
+            base: self.base.ids().to_vec(),
+            format,
+            normal_bytes: self.target.layers.iter().map(|layer| layer.size_bytes).sum(),
+            delta_bytes: layers.iter().map(|layer| layer.size_bytes).sum(),
+            layers: reports,
+            scratch_bytes,
+        };
+        let subject = self.target.original_manifest.clone();
+        Ok(CreatedDelta { transaction, config, layers, format, subject, report })
+    }
+}

@@ -1,0 +1,92 @@
+//! Gzip, as small as it gets and on all cores: a file of several members, as gzip(1) reads it.
+//!
+//! Members are of a fixed size, so the bytes do not depend on the number of threads. Deflate looks
+//! back 32 KiB, so cutting every few MiB costs next to nothing.
+
+use std::io::{self, Write};
+
+use libdeflater::{CompressionLvl, Compressor};
+use rayon::prelude::*;
+
+/// Uncompressed bytes of a member.
+const MEMBER_BYTES: usize = 4 << 20;
+/// Members that are compressed at once; what a writer holds in memory.
+const BATCH_MEMBERS: usize = 4;
+
+/// Compresses what is written to it. [`GzipWriter::finish`] must be called at the end.
+pub(crate) struct GzipWriter<W> {
+    out: W,
+    batch: Vec<u8>,
+    is_empty: bool,
+}
+
+impl<W: Write> GzipWriter<W> {
+    pub(crate) fn new(out: W) -> Self {
+        Self { out, batch: Vec::new(), is_empty: true }
+    }
+
+    /// Compresses what is left, and gives back what it wrote to.
+    pub(crate) fn finish(mut self) -> io::Result<W> {
+        if !self.batch.is_empty() || self.is_empty {
+            self.flush_batch()?;
+        }
+        Ok(self.out)
+    }
+
+    fn flush_batch(&mut self) -> io::Result<()> {
+        let members: Vec<&[u8]> = match self.batch.is_empty() {
+            true => vec![&[]],
+            false => self.batch.chunks(MEMBER_BYTES).collect(),
+        };
+        let members: Vec<Vec<u8>> = members.into_par_iter().map(compress_member).collect();
+        members.iter().try_for_each(|member| self.out.write_all(member))?;
+        self.batch.clear();
+        self.is_empty = false;
+        Ok(())
+    }
+}
+
+fn compress_member(bytes: &[u8]) -> Vec<u8> {
+    let mut compressor = Compressor::new(CompressionLvl::best());
+    let mut member = vec![0; compressor.gzip_compress_bound(bytes.len())];
+    // It fails only for want of room, and the bound is enough.
+    let length = compressor.gzip_compress(bytes, &mut member).unwrap_or(0);
+    member.truncate(length);
+    member
+}
+
+impl<W: Write> Write for GzipWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = MEMBER_BYTES * BATCH_MEMBERS - self.batch.len();
+        let taken = &bytes[..bytes.len().min(room)];
+        self.batch.extend_from_slice(taken);
+        if taken.len() == room {
+            self.flush_batch()?;
+        }
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use tarball::compression::open_decoder;
+
+    #[test]
+    fn any_length_comes_back() {
+        for length in [0, 1, MEMBER_BYTES - 1, MEMBER_BYTES, MEMBER_BYTES * BATCH_MEMBERS + 5] {
+            let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
+            let mut writer = GzipWriter::new(Vec::new());
+            bytes.chunks(100_003).for_each(|chunk| writer.write_all(chunk).unwrap());
+            let compressed = writer.finish().unwrap();
+            let mut back = Vec::new();
+            open_decoder(compressed.as_slice(), 1 << 20).unwrap().read_to_end(&mut back).unwrap();
+            assert!(back == bytes, "{length}");
+        }
+    }
+}

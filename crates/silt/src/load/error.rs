@@ -1,0 +1,234 @@
+//! Why a load did not happen.
+
+use std::io;
+use std::path::PathBuf;
+
+use delta::librsync;
+use delta::native::DecodeError;
+use tarball::archive::ArchiveError;
+use tarball::{DiffId, ImageId, JsonError};
+
+use crate::delta_image::{DeltaImageError, DeltaLayerError};
+use crate::failure::{self, Failure, FailureKind};
+use crate::sink::SinkError;
+
+/// Why a load did not happen. What was there before is there still.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The input could not be opened or read.
+    #[error("cannot read {}", path.display())]
+    Open {
+        /// The input.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A pipe could not be copied to where it can be read twice.
+    #[error("cannot copy the pipe into {}", path.display())]
+    Spool {
+        /// Where the copy was to be.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The input is damaged, or not an archive.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// What it holds is a delta, and not as it should be.
+    #[error(transparent)]
+    DeltaImage(#[from] DeltaImageError),
+    /// A layer of a delta is not as it should be.
+    #[error(transparent)]
+    DeltaLayer(#[from] DeltaLayerError),
+    /// The image to apply is no delta.
+    #[error("image {image} is not a delta")]
+    NotADelta {
+        /// The image.
+        image: ImageId,
+    },
+    /// A layer of a plain image is neither in the input nor here.
+    #[error("layer {layer} of image {image} is neither in the input nor in the store")]
+    MissingLayer {
+        /// The image.
+        image: ImageId,
+        /// The layer.
+        layer: DiffId,
+    },
+    /// The base of a delta is not here.
+    #[error("the base of delta {delta} is not here: {}", describe_base(*base, missing))]
+    BaseMissing {
+        /// The delta.
+        delta: ImageId,
+        /// The image that it was made against.
+        base: Option<ImageId>,
+        /// The layers that are not here, as far as the delta says.
+        missing: Vec<DiffId>,
+    },
+    /// One name was asked for, and there are several images.
+    #[error("a tag was given, and the input holds {images} images")]
+    TagForSeveral {
+        /// How many there are.
+        images: usize,
+    },
+    /// A layer of the input could not be read.
+    #[error("cannot read layer {layer}")]
+    ReadLayer {
+        /// The layer.
+        layer: DiffId,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A native delta could not be decoded.
+    #[error("cannot rebuild layer {layer}{}", describe_origins(origins))]
+    Decode {
+        /// The layer of the target.
+        layer: DiffId,
+        /// The layers of the base that are damaged, where that is why.
+        origins: Vec<DiffId>,
+        /// Why not.
+        source: DecodeError,
+    },
+    /// A delta is for another layer than the one in whose place it stands.
+    #[error("the delta for layer {layer} makes layer {made}")]
+    WrongTarget {
+        /// The layer of the target.
+        layer: DiffId,
+        /// What the delta claims to make.
+        made: DiffId,
+    },
+    /// A librsync delta could not be applied.
+    #[error("cannot rebuild layer {layer}")]
+    Librsync {
+        /// The layer of the target.
+        layer: DiffId,
+        /// Why not.
+        source: librsync::ApplyError,
+    },
+    /// The base is whole by name, and its bytes are not what they were.
+    #[error("layer {layer} of the base is damaged: its bytes have another digest")]
+    BaseDamaged {
+        /// The layer of the base.
+        layer: DiffId,
+    },
+    /// There is not enough room.
+    #[error(
+        "{} bytes and {} files are needed on {}, and {} bytes and {} files are free",
+        room.needed_bytes, room.needed_inodes, room.mount_point.display(), room.free_bytes,
+        room.free_inodes.unwrap_or(u64::MAX)
+    )]
+    NoRoom {
+        /// What is needed, and what is there.
+        room: Box<super::Room>,
+    },
+    /// A config in the store cannot be read.
+    #[error("the config of image {image} cannot be read")]
+    StoredConfig {
+        /// The image.
+        image: ImageId,
+        /// Why not.
+        source: JsonError,
+    },
+    /// There is no such image, or more than one.
+    #[error(transparent)]
+    Resolve(#[from] store::ResolveError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] store::ReadError),
+    /// A file of the store could not be opened.
+    #[error(transparent)]
+    File(#[from] store::FileError),
+    /// The images could not be written.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// A file for the copy of a pipe could not be made.
+    #[error(transparent)]
+    Layer(#[from] store::LayerError),
+}
+
+fn describe_base(base: Option<ImageId>, missing: &[DiffId]) -> String {
+    let base = base.map(|base| format!("image {base}"));
+    let layers = match missing {
+        [] => None,
+        [one] => Some(format!("layer {one}")),
+        [one, more @ ..] => Some(format!("layer {one} and {} more", more.len())),
+    };
+    match (base, layers) {
+        (Some(base), Some(layers)) => format!("{layers} of {base}"),
+        (base, layers) => layers.or(base).unwrap_or_else(|| "it has no name".into()),
+    }
+}
+
+fn describe_origins(origins: &[DiffId]) -> String {
+    match origins {
+        [] => String::new(),
+        damaged => {
+            let names: Vec<String> = damaged.iter().map(ToString::to_string).collect();
+            format!(": the base's layer {} is damaged", names.join(", "))
+        }
+    }
+}
+
+impl Failure for LoadError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Open { source, .. } | Self::ReadLayer { source, .. } => {
+                failure::kind_of_input(source)
+            }
+            Self::Spool { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                FailureKind::NoRoom
+            }
+            Self::Spool { .. } => FailureKind::Other,
+            Self::Archive(error) => Failure::kind(error),
+            Self::DeltaLayer(DeltaLayerError::Read { source, .. }) => {
+                failure::kind_of_input(source)
+            }
+            Self::DeltaImage(_) | Self::DeltaLayer(_) | Self::MissingLayer { .. } => {
+                FailureKind::Damaged
+            }
+            Self::NotADelta { .. } | Self::TagForSeveral { .. } => FailureKind::Usage,
+            Self::BaseMissing { .. } => FailureKind::BaseMissing,
+            Self::Decode { source, .. } => failure::kind_of_decode(source),
+            Self::WrongTarget { .. } => FailureKind::Damaged,
+            Self::Librsync { source, .. } => failure::kind_of_librsync(source),
+            Self::BaseDamaged { .. } | Self::StoredConfig { .. } => FailureKind::StoredDamaged,
+            Self::NoRoom { .. } => FailureKind::NoRoom,
+            Self::Resolve(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::File(error) => error.kind(),
+            Self::Sink(error) => error.kind(),
+            Self::Layer(error) => error.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Archive(error) => error.hint(),
+            Self::BaseMissing { .. } => {
+                Some("load the image that the delta was made against first".into())
+            }
+            Self::BaseDamaged { .. } => {
+                Some("`silt image verify` lists all that is damaged".into())
+            }
+            Self::Decode { source, .. } => match source {
+                DecodeError::Limit { .. } => Some("allow more with --max-memory".into()),
+                DecodeError::OutputWrong { .. } => {
+                    Some("`silt image verify` lists all that is damaged".into())
+                }
+                DecodeError::Version { .. } | DecodeError::Features { .. } => {
+                    Some("a newer silt reads it".into())
+                }
+                _ => None,
+            },
+            Self::DeltaImage(DeltaImageError::Version { .. }) => {
+                Some("a newer silt reads it".into())
+            }
+            Self::NoRoom { .. } => Some("`silt system prune` frees what no name needs".into()),
+            Self::TagForSeveral { .. } => Some("leave out --tag".into()),
+            Self::Resolve(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Sink(error) => error.hint(),
+            Self::Layer(error) => error.hint(),
+            _ => None,
+        }
+    }
+}

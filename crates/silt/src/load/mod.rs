@@ -1,0 +1,113 @@
+//! Loading: plain images and deltas of every format, from one call.
+//!
+//! [`plan_load`] reads the whole input, checks all of it that can be checked, finds what the store
+//! has, and writes nothing. [`load`] then does what the plan says, through a
+//! [sink](crate::sink::ImageTransaction).
+
+mod check;
+mod error;
+mod execute;
+mod input;
+mod plan;
+mod source;
+
+use serde::Serialize;
+use store::Store;
+use tarball::{ImageId, Name, PlatformChoice};
+
+use crate::progress::Progress;
+
+pub use error::LoadError;
+pub use input::{Input, OpenedInput, open_input};
+pub use plan::{Action, How, ImagePlan, LayerPlan, LoadPlan, Room};
+
+use source::Candidate;
+
+/// How to load.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// What the image is to be called, whatever the input says.
+    pub tag: Option<Name>,
+    /// Which image of several platforms.
+    pub platform: PlatformChoice,
+    /// The most memory that decompressing and decoding may take, in bytes.
+    pub max_memory_bytes: u64,
+}
+
+impl Default for LoadOptions {
+    /// The names of the input, the host's platform, 64 MiB.
+    fn default() -> Self {
+        Self { tag: None, platform: PlatformChoice::Host, max_memory_bytes: 64 << 20 }
+    }
+}
+
+/// What a load did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LoadReport {
+    /// The images, in the order of the input.
+    pub images: Vec<LoadedImage>,
+    /// Bytes of the input that were read to make layers, still compressed; checking read them too.
+    pub read_bytes: u64,
+    /// Bytes that were written into the store.
+    pub written_bytes: u64,
+    /// Of the input, bytes that had to be copied first because it was a pipe.
+    pub spooled_bytes: u64,
+}
+
+/// One image that is there now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LoadedImage {
+    /// The image.
+    pub id: ImageId,
+    /// The names that were set.
+    pub names: Vec<Name>,
+    /// Whether it was there before.
+    pub was_present: bool,
+}
+
+/// Plans to load what `input` holds into `store`. Reads all of the input; writes nothing.
+pub fn plan_load(
+    input: &OpenedInput,
+    store: &Store,
+    options: &LoadOptions,
+    progress: &dyn Progress,
+) -> Result<LoadPlan, LoadError> {
+    let candidates = source::of_archive(&input.archive);
+    plan::plan(&candidates, store, options, input.spooled_bytes, progress)
+}
+
+/// Does what `plan` says. All images become visible together, or none does.
+pub fn load(
+    input: &OpenedInput,
+    plan: &LoadPlan,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<LoadReport, LoadError> {
+    let candidates = source::of_archive(&input.archive);
+    execute::execute(&candidates, plan, store.begin()?, progress)
+}
+
+/// Plans to apply the delta image `reference`, which is in `store` already.
+pub fn plan_apply(
+    store: &Store,
+    reference: &str,
+    options: &LoadOptions,
+    progress: &dyn Progress,
+) -> Result<LoadPlan, LoadError> {
+    let delta = source::of_store(store, reference)?;
+    plan::plan(&[delta], store, options, 0, progress)
+}
+
+/// Does what the plan of [`plan_apply`] says.
+pub fn apply(
+    store: &Store,
+    reference: &str,
+    plan: &LoadPlan,
+    progress: &dyn Progress,
+) -> Result<LoadReport, LoadError> {
+    let delta = source::of_store(store, reference)?;
+    execute::execute(&[delta], plan, store.begin()?, progress)
+}
+
+/// The layers of one candidate, numbered as the plan numbers them.
+type Candidates<'a> = [Candidate<'a>];

@@ -1,0 +1,345 @@
+//! Planning a load: what is there, what is to be made, out of what, and whether it will fit.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use serde::{Serialize, Serializer};
+use store::{Snapshot, Store};
+use tarball::{DiffId, ImageConfig, ImageId, Name, Platform};
+
+use super::check::{self, Checked};
+use super::source::Candidate;
+use super::{Candidates, LoadError, LoadOptions};
+use crate::delta_image::{DeltaFormat, DeltaImage};
+use crate::progress::{Progress, Step};
+
+/// What a load will do.
+#[derive(Debug, Clone, Serialize)]
+pub struct LoadPlan {
+    /// The images, in the order of the input.
+    pub images: Vec<ImagePlan>,
+    /// What it takes, and what there is.
+    pub room: Room,
+    /// Of the input, bytes that had to be copied because it was a pipe.
+    pub spooled_bytes: u64,
+}
+
+/// What is needed of the file system, and what it has.
+#[derive(Debug, Clone, Serialize)]
+pub struct Room {
+    /// Where the store's file system is mounted.
+    #[serde(serialize_with = "display_path")]
+    pub mount_point: PathBuf,
+    /// Bytes that will be written.
+    pub needed_bytes: u64,
+    /// Bytes that are free.
+    pub free_bytes: u64,
+    /// Files that will be made.
+    pub needed_inodes: u64,
+    /// Files that can be made; `None` where there is no bound.
+    pub free_inodes: Option<u64>,
+}
+
+/// What will be done for one image.
+#[derive(Debug, Clone, Serialize)]
+pub struct ImagePlan {
+    /// The image that will be there.
+    pub id: ImageId,
+    /// The names that it will have, beside those that it has.
+    pub names: Vec<Name>,
+    /// Where it comes from.
+    pub how: How,
+    /// What it is for, as `OS/ARCH[/VARIANT]`.
+    #[serde(serialize_with = "display")]
+    pub platform: Platform,
+    /// Its layers, the lowest first.
+    pub layers: Vec<LayerPlan>,
+    /// What a user should know before.
+    pub warnings: Vec<String>,
+    #[serde(skip)]
+    pub(super) config: Vec<u8>,
+    #[serde(skip)]
+    pub(super) manifest: Option<Vec<u8>>,
+}
+
+/// Where an image comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "kind")]
+pub enum How {
+    /// It is there already.
+    Present,
+    /// The input holds it.
+    Full,
+    /// The input holds a delta.
+    Delta {
+        /// Of which format.
+        format: DeltaFormat,
+        /// The image that it was made against, where it says.
+        base: Option<ImageId>,
+    },
+}
+
+/// What will be done for one layer.
+#[derive(Debug, Clone, Serialize)]
+pub struct LayerPlan {
+    /// The layer.
+    pub diff_id: DiffId,
+    /// Bytes of its uncompressed tar; `None` where it is there and was not looked at.
+    pub size_bytes: Option<u64>,
+    /// What is done.
+    #[serde(flatten)]
+    pub action: Action,
+}
+
+/// What is done for a layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "action")]
+pub enum Action {
+    /// Nothing: it is there, or an earlier part of this load makes it.
+    Present,
+    /// It is written as the input holds it.
+    Write {
+        /// Bytes in the input.
+        stored_bytes: u64,
+    },
+    /// It is made out of a delta and other layers.
+    Rebuild {
+        /// Bytes of the delta layer in the input.
+        stored_bytes: u64,
+        /// The layers that are read: in order, those that the delta addresses.
+        origins: Vec<DiffId>,
+    },
+}
+
+pub(super) fn plan(
+    candidates: &Candidates<'_>,
+    store: &Store,
+    options: &LoadOptions,
+    spooled_bytes: u64,
+    progress: &dyn Progress,
+) -> Result<LoadPlan, LoadError> {
+    if options.tag.is_some() && candidates.len() > 1 {
+        return Err(LoadError::TagForSeveral { images: candidates.len() });
+    }
+    let snapshot = store.snapshot()?;
+    let known = Known { store, snapshot: &snapshot, made: HashMap::new(), planned: Vec::new() };
+    let mut planner = Planner { known, options, progress };
+    progress.begin(&Step::CheckingInput, None);
+    let images = candidates.iter().map(|candidate| planner.image(candidate));
+    let images = images.collect::<Result<Vec<_>, _>>()?;
+    progress.end();
+    let room = room_for(store, &images)?;
+    if room.needed_bytes > room.free_bytes
+        || room.free_inodes.is_some_and(|free| room.needed_inodes > free)
+    {
+        return Err(LoadError::NoRoom { room: Box::new(room) });
+    }
+    Ok(LoadPlan { images, room, spooled_bytes })
+}
+
+/// What is there, and what will be by the time that it is needed.
+struct Known<'a> {
+    store: &'a Store,
+    snapshot: &'a Snapshot,
+    /// Layers that this load makes, with their sizes.
+    made: HashMap<DiffId, u64>,
+    /// Images that this load makes, with their layers.
+    planned: Vec<(ImageId, Vec<DiffId>)>,
+}
+
+impl Known<'_> {
+    /// The size of a layer that is there or will be.
+    fn layer_size(&self, layer: DiffId) -> Result<Option<u64>, LoadError> {
+        match self.made.get(&layer) {
+            Some(size) => Ok(Some(*size)),
+            None => Ok(self.store.layer(layer)?.map(|layer| layer.size_bytes)),
+        }
+    }
+
+    fn missing(&self, layers: &[DiffId]) -> Result<Vec<DiffId>, LoadError> {
+        let mut missing = Vec::new();
+        for layer in layers {
+            if self.layer_size(*layer)?.is_none() {
+                missing.push(*layer);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// The layers of an image that is there or will be.
+    fn image_layers(&self, image: ImageId) -> Option<Vec<DiffId>> {
+        let planned = self.planned.iter().find(|(id, _)| *id == image);
+        let stored = || self.snapshot.get(image);
+        planned.map(|(_, layers)| layers.clone()).or_else(|| {
+            stored().map(|image| image.layers.iter().map(|layer| layer.diff_id).collect())
+        })
+    }
+}
+
+struct Planner<'a> {
+    known: Known<'a>,
+    options: &'a LoadOptions,
+    progress: &'a dyn Progress,
+}
+
+impl Planner<'_> {
+    fn image(&mut self, candidate: &Candidate<'_>) -> Result<ImagePlan, LoadError> {
+        let delta = DeltaImage::of(&candidate.config)?;
+        let target = delta.as_ref().map_or(&candidate.config, |delta| &delta.target);
+        let names = self.names(candidate, delta.as_ref());
+        let is_present = self.known.image_layers(target.id).is_some()
+            && self.known.missing(&target.diff_ids)?.is_empty();
+        let how = match &delta {
+            _ if is_present => How::Present,
+            None => How::Full,
+            Some(delta) => How::Delta { format: delta.format, base: delta.base },
+        };
+        let mut layers = Vec::new();
+        for (index, diff_id) in target.diff_ids.iter().enumerate() {
+            let size_bytes = self.known.layer_size(*diff_id)?;
+            let layer = match (size_bytes, &delta) {
+                (Some(_), _) => {
+                    LayerPlan { diff_id: *diff_id, size_bytes, action: Action::Present }
+                }
+                (None, None) => self.full_layer(candidate, index)?,
+                (None, Some(delta)) => self.delta_layer(candidate, delta, index)?,
+            };
+            if let Some(size_bytes) = layer.size_bytes {
+                self.known.made.insert(*diff_id, size_bytes);
+            }
+            layers.push(layer);
+        }
+        self.known.planned.push((target.id, target.diff_ids.clone()));
+        Ok(ImagePlan {
+            id: target.id,
+            names,
+            how,
+            platform: target.platform.clone(),
+            layers,
+            warnings: warnings(target),
+            config: target.raw.clone(),
+            // The manifest of a delta is the delta's, not the target's.
+            manifest: candidate.manifest.clone().filter(|_| delta.is_none()),
+        })
+    }
+
+    /// A native delta records the target's names; a `balena` delta's own names become the target's.
+    fn names(&self, candidate: &Candidate<'_>, delta: Option<&DeltaImage>) -> Vec<Name> {
+        match (&self.options.tag, delta) {
+            (Some(tag), _) => vec![tag.clone()],
+            (None, Some(delta)) if delta.format == DeltaFormat::Silt => delta.names.clone(),
+            _ => candidate.names.clone(),
+        }
+    }
+
+    fn full_layer(&self, candidate: &Candidate<'_>, index: usize) -> Result<LayerPlan, LoadError> {
+        let diff_id = candidate.diff_id(index);
+        let stored_bytes = candidate.stored_bytes(index);
+        let missing = LoadError::MissingLayer { image: candidate.config.id, layer: diff_id };
+        let stored_bytes = stored_bytes.ok_or(missing)?;
+        let size_bytes = check::full_layer(candidate, index, self.progress)?;
+        let action = Action::Write { stored_bytes };
+        Ok(LayerPlan { diff_id, size_bytes: Some(size_bytes), action })
+    }
+
+    fn delta_layer(
+        &self,
+        candidate: &Candidate<'_>,
+        delta: &DeltaImage,
+        index: usize,
+    ) -> Result<LayerPlan, LoadError> {
+        let base_missing = |missing| LoadError::BaseMissing {
+            delta: candidate.config.id,
+            base: delta.base,
+            missing,
+        };
+        let diff_id = delta.target.diff_ids[index];
+        // The empty layer stands for one that base and target share, and that one is not here.
+        if candidate.diff_id(index) == DiffId::EMPTY_LAYER {
+            return Err(base_missing(vec![diff_id]));
+        }
+        let missing = || LoadError::MissingLayer { image: candidate.config.id, layer: diff_id };
+        let stored_bytes = candidate.stored_bytes(index).ok_or_else(missing)?;
+        let Checked { size_bytes, origins } = match delta.format {
+            DeltaFormat::Silt => {
+                let memory_bytes = self.options.max_memory_bytes;
+                check::native_layer(candidate, index, diff_id, memory_bytes, self.progress)?
+            }
+            DeltaFormat::Balena => {
+                let base = self.balena_base(delta).map_err(|missing| match missing {
+                    Ok(missing) => base_missing(missing),
+                    Err(error) => error,
+                })?;
+                let sizes = base.iter().map(|layer| self.known.layer_size(*layer));
+                let sizes = sizes.collect::<Result<Vec<_>, _>>()?;
+                let basis_bytes = sizes.into_iter().flatten().fold(0, u64::saturating_add);
+                check::balena_layer(candidate, index, diff_id, base, basis_bytes, self.progress)?
+            }
+        };
+        let missing = self.known.missing(&origins)?;
+        if !missing.is_empty() {
+            return Err(base_missing(missing));
+        }
+        let action = Action::Rebuild { stored_bytes, origins };
+        Ok(LayerPlan { diff_id, size_bytes: Some(size_bytes), action })
+    }
+
+    /// The layers whose concatenation a `balena` delta addresses: those that its label lists, or
+    /// those of the image that it names. Fails with what is missing.
+    fn balena_base(
+        &self,
+        delta: &DeltaImage,
+    ) -> Result<Vec<DiffId>, Result<Vec<DiffId>, LoadError>> {
+        let of_image = || delta.base.and_then(|base| self.known.image_layers(base));
+        let layers = delta.base_layers.clone().or_else(of_image).ok_or(Ok(Vec::new()))?;
+        match self.known.missing(&layers).map_err(Err)? {
+            missing if missing.is_empty() => Ok(layers),
+            missing => Err(Ok(missing)),
+        }
+    }
+}
+
+fn warnings(target: &ImageConfig) -> Vec<String> {
+    let host = Platform::host();
+    match host.runs(&target.platform) {
+        true => Vec::new(),
+        false => vec![format!("the image is for {}, and this machine is {host}", target.platform)],
+    }
+}
+
+/// Files that an image needs beside its layers: config, manifest, and the record of its own one.
+const DOCUMENTS: u64 = 3;
+
+fn room_for(store: &Store, images: &[ImagePlan]) -> Result<Room, LoadError> {
+    let free = store::free_space(store.root())?;
+    let (mut needed_bytes, mut needed_inodes) = (0u64, 0);
+    for image in images.iter().filter(|image| image.how != How::Present) {
+        let manifest_bytes = image.manifest.as_ref().map_or(0, Vec::len) as u64;
+        needed_bytes += image.config.len() as u64 + manifest_bytes;
+        needed_inodes += DOCUMENTS;
+        for layer in image.layers.iter().filter(|layer| layer.action != Action::Present) {
+            let size_bytes = layer.size_bytes.unwrap_or(0);
+            let blocks_bytes = store::blocks_file_size_bytes(size_bytes);
+            needed_bytes = needed_bytes.saturating_add(size_bytes).saturating_add(blocks_bytes);
+            needed_inodes += 2;
+        }
+    }
+    Ok(Room {
+        mount_point: free.mount_point,
+        needed_bytes,
+        free_bytes: free.free_bytes,
+        needed_inodes,
+        free_inodes: free.free_inodes,
+    })
+}
+
+fn display<T: std::fmt::Display, S: Serializer>(
+    value: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn display_path<S: Serializer>(path: &std::path::Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
