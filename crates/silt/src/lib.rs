@@ -14,9 +14,11 @@ mod gzip;
 pub mod load;
 pub mod progress;
 pub mod query;
+pub mod save;
+pub mod scratch;
 pub mod sink;
 
 pub use failure::{Failure, FailureKind};
 pub use progress::{NoProgress, Progress, Step};
-pub use store::{OpenMode, Store};
+pub use store::{OpenError, OpenMode, RemoveOptions, Store};
 pub use tarball::{DiffId, Digest, ImageId, Name, Platform, PlatformChoice};

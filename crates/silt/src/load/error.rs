@@ -10,6 +10,7 @@ use tarball::{DiffId, ImageId, JsonError};
 
 use crate::delta_image::{DeltaImageError, DeltaLayerError};
 use crate::failure::{self, Failure, FailureKind};
+use crate::scratch::ScratchError;
 use crate::sink::SinkError;
 
 /// Why a load did not happen. What was there before is there still.
@@ -142,6 +143,9 @@ pub enum LoadError {
     Sink(#[from] SinkError),
     /// A file for the copy of a pipe could not be made.
     #[error(transparent)]
+    Scratch(#[from] ScratchError),
+    /// The store refuses to be written, or a layer is not what it should be.
+    #[error(transparent)]
     Layer(#[from] store::LayerError),
 }
 
@@ -177,7 +181,10 @@ impl Failure for LoadError {
             Self::Spool { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 FailureKind::NoRoom
             }
-            Self::Spool { .. } => FailureKind::Other,
+            Self::Scratch(error) if error.source.kind() == io::ErrorKind::StorageFull => {
+                FailureKind::NoRoom
+            }
+            Self::Spool { .. } | Self::Scratch(_) => FailureKind::Other,
             Self::Archive(error) => Failure::kind(error),
             Self::DeltaLayer(DeltaLayerError::Read { source, .. }) => {
                 failure::kind_of_input(source)

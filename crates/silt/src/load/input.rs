@@ -10,6 +10,7 @@ use tarball::{PlatformChoice, ReadLimits};
 
 use super::{LoadError, LoadOptions};
 use crate::progress::{Progress, Step};
+use crate::scratch::scratch_file;
 
 /// Where the input is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,11 +82,7 @@ fn spool(
     limits: &ReadLimits,
     progress: &dyn Progress,
 ) -> Result<OpenedInput, LoadError> {
-    let mut file = match store.begin() {
-        Ok(transaction) => transaction.scratch_file()?,
-        Err(_) => tempfile::tempfile()
-            .map_err(|source| LoadError::Spool { path: std::env::temp_dir(), source })?,
-    };
+    let mut file = scratch_file(store)?;
     progress.begin(&Step::Spooling, None);
     let spooled_bytes = copy(pipe, &mut file, path, store, progress)?;
     progress.end();

@@ -9,7 +9,7 @@ use tarball::{Digest, ImageId, Name};
 use super::{QueryError, details_of, images_with};
 
 /// What a prune frees, or would free.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct PruneReport {
     /// Images without a name.
     pub images: Vec<ImageId>,

@@ -1,0 +1,253 @@
+//! Saving images and deltas as archives.
+
+mod blob;
+mod error;
+mod output;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use serde::Serialize;
+use store::{Store, StoredImage};
+use tarball::manifest::Descriptor;
+use tarball::write::{ArchivePlan, ImageToWrite, ManifestToWrite, plan_archive};
+use tarball::{ImageConfig, ImageId, Name};
+
+use crate::create::CreatedDelta;
+use crate::delta_image::{DeltaFormat, DeltaImage};
+use crate::gzip::GzipWriter;
+use crate::progress::{Progress, Step};
+
+pub use error::SaveError;
+pub use output::Output;
+pub use tarball::write::ArchiveFormat;
+
+use blob::SavedBlob;
+
+/// How to save.
+#[derive(Debug, Clone, Copy)]
+pub struct SaveOptions {
+    /// Which kind of archive.
+    pub format: ArchiveFormat,
+    /// How the archive is compressed as a whole. `None`: deltas by gzip where that is smaller, other
+    /// images not at all.
+    pub compress: Option<Compress>,
+}
+
+impl Default for SaveOptions {
+    fn default() -> Self {
+        Self { format: ArchiveFormat::DockerArchive, compress: None }
+    }
+}
+
+/// How an archive is compressed as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compress {
+    /// Not at all.
+    None,
+    /// By gzip, which every engine reads.
+    Gzip,
+    /// By zstd, which no engine reads as the whole of an archive, and `silt` does.
+    Zstd,
+}
+
+/// What was saved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SaveReport {
+    /// Bytes of the archive as it was written.
+    pub bytes: u64,
+    /// How it is compressed.
+    pub compress: Compress,
+    /// The images in it.
+    pub images: Vec<ImageId>,
+}
+
+/// Saves images of the store. An image that is given by its ID is saved without a name.
+pub fn save_images(
+    store: &Store,
+    references: &[&str],
+    options: &SaveOptions,
+    output: &Output,
+    progress: &dyn Progress,
+) -> Result<SaveReport, SaveError> {
+    let snapshot = store.snapshot()?;
+    let mut items: Vec<Item> = Vec::new();
+    for reference in references {
+        let image = snapshot.resolve(reference)?;
+        let name = named(image, reference);
+        match items.iter_mut().find(|item| item.config.id == image.id) {
+            Some(item) => item.names.extend(name.filter(|name| !item.names.contains(name))),
+            None => items.push(Item::of_stored(store, image, name)?),
+        }
+    }
+    write_items(&items, options, output, progress)
+}
+
+/// Saves a delta that was just made, without putting it into the store.
+pub fn save_delta(
+    store: &Store,
+    delta: &CreatedDelta,
+    names: &[Name],
+    options: &SaveOptions,
+    output: &Output,
+    progress: &dyn Progress,
+) -> Result<SaveReport, SaveError> {
+    let item = Item::of_created(store, delta, names)?;
+    write_items(&[item], options, output, progress)
+}
+
+/// The name by which a reference means an image, unless it means it by its ID.
+fn named(image: &StoredImage, reference: &str) -> Option<Name> {
+    let name: Name = reference.parse().ok()?;
+    image.names.contains(&name).then_some(name)
+}
+
+/// An image that is to be saved.
+struct Item {
+    config: ImageConfig,
+    names: Vec<Name>,
+    blobs: Vec<SavedBlob>,
+    artifact_type: Option<String>,
+    subject: Option<Descriptor>,
+    annotations: BTreeMap<String, String>,
+    is_delta: bool,
+}
+
+impl Item {
+    fn of_stored(
+        store: &Store,
+        image: &StoredImage,
+        name: Option<Name>,
+    ) -> Result<Self, SaveError> {
+        let raw = store.read_config(image.id)?;
+        let config = ImageConfig::parse(raw)
+            .map_err(|source| SaveError::Config { image: image.id, source })?;
+        // A config that looks like a delta's and is damaged is saved as what it is: an image.
+        let format = DeltaImage::of(&config).ok().flatten().map(|delta| delta.format);
+        let mut blobs = Vec::new();
+        for layer in &image.layers {
+            let missing = SaveError::MissingLayer { image: image.id, layer: layer.diff_id };
+            let file = store.layer(layer.diff_id)?.ok_or(missing)?;
+            let blob = SavedBlob::new(layer.diff_id, file.file, file.size_bytes);
+            blobs.push(blob.packed_for(format, store)?);
+        }
+        let subject = image.subject.as_ref().map(|subject| {
+            Descriptor::new(&subject.media_type, subject.digest, subject.size_bytes)
+        });
+        Ok(Self {
+            config,
+            names: name.into_iter().collect(),
+            blobs,
+            artifact_type: image.artifact_type.clone(),
+            subject,
+            annotations: image.annotations.clone(),
+            is_delta: format.is_some(),
+        })
+    }
+
+    fn of_created(store: &Store, delta: &CreatedDelta, names: &[Name]) -> Result<Self, SaveError> {
+        let mut blobs = Vec::new();
+        for layer in delta.layers() {
+            let blob = SavedBlob::shared(layer.diff_id, layer.file.clone(), layer.size_bytes);
+            blobs.push(blob.packed_for(Some(delta.format()), store)?);
+        }
+        let subject = delta.subject();
+        Ok(Self {
+            config: delta.config().clone(),
+            names: names.to_vec(),
+            blobs,
+            artifact_type: Some(delta.format().artifact_type().into()),
+            subject: subject.map(|s| Descriptor::new(&s.media_type, s.digest, s.size_bytes)),
+            annotations: BTreeMap::new(),
+            is_delta: true,
+        })
+    }
+
+    fn to_write(&self) -> ImageToWrite<'_> {
+        ImageToWrite {
+            config: &self.config,
+            names: &self.names,
+            layers: self.blobs.iter().map(SavedBlob::to_write).collect(),
+            manifest: ManifestToWrite::Make {
+                artifact_type: self.artifact_type.clone(),
+                subject: self.subject.clone().map(Box::new),
+                annotations: self.annotations.clone(),
+            },
+        }
+    }
+}
+
+fn write_items(
+    items: &[Item],
+    options: &SaveOptions,
+    output: &Output,
+    progress: &dyn Progress,
+) -> Result<SaveReport, SaveError> {
+    let images: Vec<ImageToWrite<'_>> = items.iter().map(Item::to_write).collect();
+    let plan = plan_archive(options.format, &images)?;
+    let compress = match options.compress {
+        Some(compress) => compress,
+        None if items.iter().all(|item| item.is_delta) => smaller(&plan)?,
+        None => Compress::None,
+    };
+    progress.begin(&Step::Saving, Some(plan.bytes));
+    let bytes = output::write(output, progress, |out| write_compressed(&plan, compress, out))?;
+    progress.end();
+    let images = items.iter().map(|item| item.config.id).collect();
+    Ok(SaveReport { bytes, compress, images })
+}
+
+/// Whether gzip makes the archive smaller: tried, since it is the only way to know.
+fn smaller(plan: &ArchivePlan<'_, '_>) -> Result<Compress, SaveError> {
+    let mut zipped = GzipWriter::new(Count(0));
+    plan.write(&mut zipped)?;
+    let Count(zipped_bytes) = zipped.finish().map_err(|source| SaveError::Compress { source })?;
+    Ok(if zipped_bytes < plan.bytes { Compress::Gzip } else { Compress::None })
+}
+
+struct Count(u64);
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Levels of zstd: the highest that needs no more memory to read than its default.
+const ZSTD_LEVEL: i32 = 19;
+
+fn write_compressed(
+    plan: &ArchivePlan<'_, '_>,
+    compress: Compress,
+    out: &mut dyn Write,
+) -> Result<(), SaveError> {
+    let compress_error = |source| SaveError::Compress { source };
+    match compress {
+        Compress::None => {
+            plan.write(out)?;
+        }
+        Compress::Gzip => {
+            let mut zipped = GzipWriter::new(out);
+            plan.write(&mut zipped)?;
+            zipped.finish().map_err(compress_error)?;
+        }
+        Compress::Zstd => {
+            let mut zipped = zstd::Encoder::new(out, ZSTD_LEVEL).map_err(compress_error)?;
+            zipped.include_checksum(true).map_err(compress_error)?;
+            plan.write(&mut zipped)?;
+            zipped.finish().map_err(compress_error)?;
+        }
+    }
+    Ok(())
+}
+
+/// Which deltas have their layers compressed inside the archive: `balena`'s, whose literals are plain.
+fn compresses_layers(format: Option<DeltaFormat>) -> bool {
+    format == Some(DeltaFormat::Balena)
+}

@@ -1,0 +1,102 @@
+//! Where an archive goes. A file appears under its name when it is whole and on the device: a stick
+//! that is pulled too early has no file rather than half of one.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::SaveError;
+use crate::progress::Progress;
+
+/// Where an archive goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// A file, which is replaced; a pipe or a device is written to.
+    Path(PathBuf),
+    /// Standard output.
+    Stdout,
+}
+
+/// Runs `write` on the output and makes the result durable; gives the bytes written.
+pub(super) fn write(
+    output: &Output,
+    progress: &dyn Progress,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), SaveError>,
+) -> Result<u64, SaveError> {
+    match output {
+        Output::Stdout => {
+            let path = Path::new("standard output");
+            write_stream(io::stdout().lock(), path, progress, write)
+        }
+        Output::Path(path) if is_special(path) => {
+            let file = OpenOptions::new().write(true).open(path);
+            let file = file.map_err(|source| SaveError::write(path, source))?;
+            write_stream(file, path, progress, write)
+        }
+        Output::Path(path) => write_file(path, progress, write),
+    }
+}
+
+fn is_special(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
+fn write_stream(
+    out: impl Write,
+    path: &Path,
+    progress: &dyn Progress,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), SaveError>,
+) -> Result<u64, SaveError> {
+    let mut out = Counted { inner: BufWriter::with_capacity(128 << 10, out), bytes: 0, progress };
+    write(&mut out).map_err(|error| error.at(path))?;
+    out.flush().map_err(|source| SaveError::write(path, source))?;
+    Ok(out.bytes)
+}
+
+/// Written beside its place, synced, renamed, and the folder synced.
+fn write_file(
+    path: &Path,
+    progress: &dyn Progress,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), SaveError>,
+) -> Result<u64, SaveError> {
+    let write_error = |source| SaveError::write(path, source);
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    // As any new file: what the umask leaves of rw for all.
+    let permissions = Permissions::from_mode(0o666);
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let prefix = format!(".{}.", name.unwrap_or_default());
+    let mut temporary = tempfile::Builder::new()
+        .prefix(&prefix)
+        .permissions(permissions)
+        .tempfile_in(folder)
+        .map_err(write_error)?;
+    let bytes = write_stream(temporary.as_file_mut(), path, progress, write)?;
+    temporary.as_file().sync_all().map_err(write_error)?;
+    temporary.persist(path).map_err(|error| write_error(error.error))?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(write_error)?;
+    Ok(bytes)
+}
+
+/// Counts and tells of the bytes that pass.
+struct Counted<'a, W> {
+    inner: W,
+    bytes: u64,
+    progress: &'a dyn Progress,
+}
+
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.bytes += count as u64;
+        self.progress.advance(count as u64);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
