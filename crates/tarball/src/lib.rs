@@ -6,6 +6,7 @@
 //! - [`config`], [`manifest`]: an image's documents, as exact bytes and parsed.
 //! - [`archive`]: reading archives and layouts ([`Archive`]).
 //! - [`write`]: writing archives ([`write_archive`]).
+//! - [`unpack`]: from layers to a root file system ([`unpack::unpack`]).
 //! - [`compression`]: compressed streams, told apart and read in bounded memory.
 
 pub mod archive;
@@ -17,6 +18,7 @@ pub mod manifest;
 pub mod name;
 pub mod platform;
 mod tar_stream;
+pub mod unpack;
 pub mod write;
 
 pub use archive::{Archive, ArchiveError, ArchivedImage, ArchivedLayer, ReadLimits};

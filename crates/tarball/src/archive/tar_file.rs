@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::error::ArchiveFault;
 use super::file_range::FileRange;
 use super::limits::{MetadataBudget, ReadLimits};
-use super::tar_index::{Discard, StoredMember, TarIndex, read_index};
+use super::tar_index::{StoredMember, TarIndex, read_index};
 use crate::compression::{Compression, Decoder};
-use crate::tar_stream::Skip;
+use crate::tar_stream::{Discard, Skip};
 
 /// A tar whose members were found, and which is read at their places.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! Where each member of an archive's tar lies: one pass over the headers.
 
 use std::collections::HashMap;
-use std::io;
 
 use super::error::ArchiveFault;
 use super::limits::{MetadataBudget, ReadLimits};
@@ -194,31 +193,4 @@ impl TarIndex {
 
 fn unreadable(member: &str, problem: &'static str) -> ArchiveFault {
     ArchiveFault::Unreadable { member: shorten(member), problem }
-}
-
-/// Any reader, left out by reading.
-pub(super) struct Discard<R>(pub(super) R);
-
-impl<R: io::Read> io::Read for Discard<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl<R: io::Read> Skip for Discard<R> {
-    fn skip(&mut self, count: u64) -> io::Result<u64> {
-        let at_once = usize::try_from(count.min(64 << 10)).unwrap_or_default();
-        let mut buffer = vec![0; at_once];
-        let mut skipped = 0;
-        while skipped < count {
-            let wanted = usize::try_from(count - skipped).map_or(at_once, |n| n.min(at_once));
-            match self.0.read(&mut buffer[..wanted]) {
-                Ok(0) => break,
-                Ok(read) => skipped += read as u64,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(skipped)
-    }
 }

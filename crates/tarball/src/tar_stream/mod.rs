@@ -12,7 +12,7 @@ mod reader;
 use std::io;
 
 pub(crate) use header::is_header;
-pub(crate) use reader::{Skip, TarStream};
+pub(crate) use reader::{Discard, Skip, TarStream};
 
 /// Size of a tar's blocks.
 pub(crate) const BLOCK_BYTES: u64 = 512;
@@ -62,7 +62,7 @@ pub(crate) struct Member {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Timestamp {
     pub(crate) seconds: i64,
-    pub(crate) nanoseconds: u32,
+    pub(crate) nanoseconds: i32,
 }
 
 /// A tar could not be read. Offsets are those of the uncompressed tar.

@@ -114,10 +114,10 @@ fn timestamp(text: &[u8]) -> Option<Timestamp> {
 }
 
 /// The first nine digits; what is finer is dropped.
-fn nanoseconds(fraction: &[u8]) -> Option<u32> {
+fn nanoseconds(fraction: &[u8]) -> Option<i32> {
     let digits = fraction.iter().chain(std::iter::repeat(&b'0'));
     let all_digits = fraction.iter().all(u8::is_ascii_digit);
-    all_digits.then(|| digits.take(9).fold(0, |value, digit| value * 10 + u32::from(digit - b'0')))
+    all_digits.then(|| digits.take(9).fold(0, |value, digit| value * 10 + i32::from(digit - b'0')))
 }
 
 #[cfg(test)]

@@ -21,6 +21,33 @@ pub(crate) trait Skip: Read {
     fn skip(&mut self, count: u64) -> io::Result<u64>;
 }
 
+/// Any reader, left out by reading.
+pub(crate) struct Discard<R>(pub(crate) R);
+
+impl<R: Read> Read for Discard<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl<R: Read> Skip for Discard<R> {
+    fn skip(&mut self, count: u64) -> io::Result<u64> {
+        let at_once = usize::try_from(count.min(64 << 10)).unwrap_or_default();
+        let mut buffer = vec![0; at_once];
+        let mut skipped = 0;
+        while skipped < count {
+            let wanted = usize::try_from(count - skipped).map_or(at_once, |n| n.min(at_once));
+            match self.0.read(&mut buffer[..wanted]) {
+                Ok(0) => break,
+                Ok(read) => skipped += read as u64,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(skipped)
+    }
+}
+
 /// A tar that is read from front to back.
 pub(crate) struct TarStream<R> {
     source: R,
@@ -42,6 +69,11 @@ struct Extensions {
 impl<R: Skip> TarStream<R> {
     pub(crate) fn new(source: R) -> Self {
         Self { source, position: 0, data_left: 0, padding_left: 0 }
+    }
+
+    /// What the tar is read from, wherever that stands.
+    pub(crate) fn into_source(self) -> R {
+        self.source
     }
 
     /// The next member, after what is left of the current one. `None` at a block of zeros, which

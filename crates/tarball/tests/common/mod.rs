@@ -145,7 +145,7 @@ impl TarMaker {
 pub fn header(kind: tar::EntryType, name: &str, target: &str, size: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
-    header.set_mode(0o644);
+    header.set_mode(if kind == tar::EntryType::Directory { 0o755 } else { 0o644 });
     header.set_uid(0);
     header.set_gid(0);
     header.set_mtime(0);
