@@ -297,7 +297,6 @@ pub fn with_member<T, E: From<DeltaLayerError>>(
         return Err(member_error.into());
     }
     let result = apply(&mut entry)?;
-    drop(entries);
     io::copy(tar, &mut io::sink()).map_err(read_error)?;
     Ok(result)
 }

@@ -16,6 +16,7 @@ pub mod progress;
 pub mod query;
 pub mod save;
 pub mod scratch;
+pub mod show;
 pub mod sink;
 
 pub use failure::{Failure, FailureKind};

@@ -216,7 +216,7 @@ pub(super) fn copy_file(
         let left = usize::try_from(size_bytes - at).unwrap_or(usize::MAX);
         let count = left.min(buffer.len());
         file.read_exact_at(&mut buffer[..count], at).map_err(scratch_error)?;
-        out.write_all(&buffer[..count]).map_err(|error| CreateError::of_writer(error))?;
+        out.write_all(&buffer[..count]).map_err(CreateError::of_writer)?;
         at += count as u64;
         progress.advance(count as u64);
     }
