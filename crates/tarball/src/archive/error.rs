@@ -12,13 +12,11 @@ use crate::platform::Platform;
 use crate::tar_stream::TarError;
 
 /// An archive could not be read: which, and why.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {fault}", path.display())]
+#[derive(Debug)]
 pub struct ArchiveError {
     /// The file or directory.
     pub path: PathBuf,
     /// What is wrong. Boxed, as it is large and rare.
-    #[source]
     pub fault: Box<ArchiveFault>,
 }
 
@@ -172,6 +170,19 @@ impl ArchiveError {
     /// The error that a reader of this crate passed through [`io::Read`].
     pub fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
+    }
+}
+
+impl fmt::Display for ArchiveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.fault)
+    }
+}
+
+impl std::error::Error for ArchiveError {
+    /// The fault is told already, so the chain goes on with what is behind it.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.fault.source()
     }
 }
 

@@ -8,7 +8,7 @@ use super::limits::MetadataBudget;
 use super::{ArchiveForm, ArchivedImage, ArchivedLayer, ReadLimits, SkippedImage, StoredLayer};
 use super::{container, docker};
 use crate::config::ImageConfig;
-use crate::digest::Digest;
+use crate::digest::{Digest, ImageId};
 use crate::manifest::Manifest;
 use crate::name::Name;
 use crate::platform::{Platform, PlatformChoice};
@@ -152,30 +152,29 @@ fn best(images: &[(Platform, ArchivedImage)], choice: &PlatformChoice) -> Option
 /// Names and order of `manifest.json` come first; the layout adds manifests and other platforms,
 /// and what `manifest.json` does not list.
 fn join(docker_images: Vec<ArchivedImage>, layout: Layout) -> Vec<Group> {
-    let mut of_layout: Vec<Option<Group>> = layout.groups.into_iter().map(Some).collect();
+    let mut of_layout = layout.groups;
     let mut groups: Vec<Group> = Vec::new();
-    for image in docker_images {
-        let id = image.config.id;
-        let has_image = |group: &&mut Option<Group>| {
-            let images = group.iter().flat_map(|group| &group.images);
-            images.into_iter().any(|(_, other)| other.config.id == id)
-        };
-        let mut group =
-            of_layout.iter_mut().find(has_image).and_then(Option::take).unwrap_or_default();
-        // One image may have a group for each of its names.
-        for other in &mut of_layout {
-            if has_image(&other) {
-                extend(&mut group.references, other.take().unwrap_or_default().references);
-            }
-        }
-        group.names = image.names.clone();
+    for mut image in docker_images {
+        let mut group = take_groups_with(&mut of_layout, image.config.id);
+        group.names = std::mem::take(&mut image.names);
         if group.images.is_empty() {
             group.images.push((image.config.platform.clone(), image));
         }
         groups.push(group);
     }
-    groups.extend(of_layout.into_iter().flatten());
+    groups.extend(of_layout);
     groups
+}
+
+/// Takes out what the layout says of an image, which may stand there once for each of its names.
+fn take_groups_with(groups: &mut Vec<Group>, id: ImageId) -> Group {
+    let has_image = |group: &mut Group| group.images.iter().any(|(_, i)| i.config.id == id);
+    let mut taken = groups.extract_if(.., has_image);
+    let mut group = taken.next().unwrap_or_default();
+    for other in taken {
+        extend(&mut group.references, other.references);
+    }
+    group
 }
 
 /// Compares what documents say of an image with what is there.
