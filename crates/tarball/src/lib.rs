@@ -5,7 +5,7 @@
 //! - [`platform`]: what an image is for, and what a machine takes ([`Platform`]).
 //! - [`config`], [`manifest`]: an image's documents, as exact bytes and parsed.
 //! - [`archive`]: reading archives and layouts ([`Archive`]).
-//! - [`write`]: writing archives ([`write_archive`]).
+//! - [`mod@write`]: writing archives ([`write_archive`]).
 //! - [`unpack`]: from layers to a root file system ([`unpack::unpack`]).
 //! - [`compression`]: compressed streams, told apart and read in bounded memory.
 
