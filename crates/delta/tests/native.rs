@@ -1,6 +1,9 @@
 //! The native stream, end to end: whatever goes in comes back, and nothing that is damaged or made
 //! by an enemy does harm.
 
+// A slice is unsized and cannot become a trait object.
+#![allow(clippy::ptr_arg)]
+
 use delta::by_file::{Aim, FileIndex, MatchOptions, match_layer};
 use delta::exact::{ExactOptions, encode_exact};
 use delta::librsync::{self, ApplyLimits};

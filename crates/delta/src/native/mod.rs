@@ -6,9 +6,10 @@
 //! - `operations`: what a delta says, and how positions are predicted;
 //! - `streams`: the compressed streams that operations are spread over;
 //! - `tar_header`: a tar header said by its fields;
-//! - [`encode`] and [`LayerDecoder`]: the two directions.
+//! - [`encode`], over `emit`, and [`LayerDecoder`]: the two directions.
 
 mod decode;
+mod emit;
 mod encode;
 mod error;
 mod header;

@@ -1,0 +1,292 @@
+//! Emitting operations: what each one puts into the streams, and frames around them.
+
+use std::io::Write;
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use super::decode::FRAME_DIGEST_BYTES;
+use super::encode::{EncodeError, EncodeReport, Result};
+use super::operations::*;
+use super::streams::{StreamId, StreamWriters};
+use super::tar_header::{HeaderContext, body_bytes};
+use super::{FRAME_RAW_BYTES, MAX_FRAME_OUTPUT_BYTES, PIECE_BYTES, varint};
+use crate::cover::{Cover, OriginId};
+use crate::read_at::{ReadAt, ReadError};
+use crate::tar_map::{BLOCK_BYTES, Block};
+
+/// A header that is not wholly equal to an old one beneath its cover.
+pub(super) struct ChangedHeader {
+    pub(super) at: u64,
+    /// Where the old one is, if there is one.
+    pub(super) old: Option<(OriginId, u64)>,
+}
+
+/// Says a target from front to back, one operation after the other.
+pub(super) struct Emitter<'a> {
+    pub(super) target: &'a dyn ReadAt,
+    pub(super) origins: Vec<&'a dyn ReadAt>,
+    out: &'a mut dyn Write,
+    streams: StreamWriters,
+    cursors: Cursors,
+    headers: HeaderContext,
+    equal: EqualRun,
+    /// Target bytes said so far.
+    pub(super) position: u64,
+    /// Target bytes that finished frames make.
+    frame_start: u64,
+    digest: Xxh3,
+    pub(super) report: EncodeReport,
+}
+
+impl<'a> Emitter<'a> {
+    pub(super) fn new(
+        target: &'a dyn ReadAt,
+        origins: Vec<&'a dyn ReadAt>,
+        streams: StreamWriters,
+        out: &'a mut dyn Write,
+    ) -> Self {
+        Self {
+            target,
+            out,
+            streams,
+            cursors: Cursors::new(origins.len()),
+            origins,
+            headers: HeaderContext::default(),
+            equal: EqualRun::default(),
+            position: 0,
+            frame_start: 0,
+            digest: Xxh3::new(),
+            report: EncodeReport::default(),
+        }
+    }
+
+    /// Says a changed header, and its body with it where that is equal to what follows the old one.
+    pub(super) fn header(&mut self, header: &ChangedHeader, with_body: bool) -> Result {
+        let block = self.new_block(header.at)?;
+        let body_bytes = body_bytes(&block);
+        let length = BLOCK_BYTES + if with_body { body_bytes } else { 0 };
+        self.make_room(length)?;
+        let old_block = header.old.map(|(origin, at)| self.block(origin, at)).transpose()?;
+        let mut operation = HEADER;
+        if with_body {
+            operation |= HEADER_WITH_BODY;
+        }
+        if let Some((origin, at)) = header.old {
+            operation |= HEADER_HAS_OLD;
+            if self.switch_origin(origin) {
+                operation |= HEADER_ORIGIN;
+            }
+            let predicted = self.cursors.predicted_header_block();
+            if predicted != at / BLOCK_BYTES {
+                operation |= HEADER_OFFSET;
+                let step = varint::zigzag(predicted, at / BLOCK_BYTES);
+                self.streams.put(StreamId::Offsets, step);
+            }
+            let body_end = at + BLOCK_BYTES + if with_body { body_bytes } else { 0 };
+            self.cursors.advance(body_end, self.position + length);
+        }
+        self.streams.raw(StreamId::Operations).push(operation);
+        self.say_fields(&block, old_block.as_ref());
+        self.report.header_bytes += BLOCK_BYTES;
+        self.report.copied_bytes += length - BLOCK_BYTES;
+        self.take_target(length)
+    }
+
+    fn say_fields(&mut self, block: &Block, old: Option<&Block>) {
+        let said = self.headers.say(block, old);
+        let out = self.streams.raw(StreamId::Headers);
+        varint::put(out, said.number);
+        if let Some(template) = said.new_template {
+            out.extend(template.to_le_bytes());
+        }
+        for field in said.fields {
+            varint::put(out, field.len() as u64);
+            out.extend(field);
+        }
+    }
+
+    /// Says a cover, in as many operations as frames end within it.
+    pub(super) fn cover(&mut self, cover: Cover) -> Result {
+        let mut rest = cover;
+        while rest.length > 0 {
+            self.make_room(1)?;
+            let length = self.cover_in_frame(&rest)?;
+            rest = Cover {
+                target: rest.target + length,
+                at: rest.at + length,
+                length: rest.length - length,
+                ..rest
+            };
+        }
+        Ok(())
+    }
+
+    /// Says as much of a cover as the frame at hand takes, and returns how much that is.
+    fn cover_in_frame(&mut self, cover: &Cover) -> Result<u64> {
+        let room = self.room().min(cover.length);
+        let equal_before = self.equal.bytes;
+        let (mut new, mut old) = (Vec::new(), Vec::new());
+        let (mut length, mut has_difference) = (0, false);
+        while length < room && self.streams.raw_bytes() < FRAME_RAW_BYTES {
+            let count = piece_length(room - length);
+            new.resize(count, 0);
+            old.resize(count, 0);
+            self.target.read_exact_at(&mut new, cover.target + length)?;
+            self.origin(cover.origin).read_exact_at(&mut old, cover.at + length)?;
+            has_difference |= self.add_differences(&new, &old);
+            self.digest.update(&new);
+            length += count as u64;
+        }
+        let mut operation = COVER;
+        if has_difference {
+            operation |= COVER_ADD;
+            self.report.added_bytes += length;
+        } else {
+            self.equal.bytes = equal_before;
+            self.report.copied_bytes += length;
+        }
+        if self.switch_origin(cover.origin) {
+            operation |= COVER_ORIGIN;
+        }
+        if self.cursors.predicted_cover(cover.target) != cover.at {
+            operation |= COVER_OFFSET;
+            self.streams.put(StreamId::Offsets, varint::zigzag(self.cursors.end(), cover.at));
+        }
+        self.cursors.advance(cover.at + length, cover.target + length);
+        self.streams.raw(StreamId::Operations).push(operation);
+        self.streams.put(StreamId::Lengths, length);
+        self.position += length;
+        Ok(length)
+    }
+
+    /// Takes in the differences of a piece; whether there was one.
+    fn add_differences(&mut self, new: &[u8], old: &[u8]) -> bool {
+        if new == old {
+            self.equal.bytes += new.len() as u64;
+            return false;
+        }
+        let mut last = None;
+        for (i, (new, old)) in new.iter().zip(old).enumerate().filter(|(_, (n, o))| n != o) {
+            let gap = i - last.map_or(0, |last| last + 1);
+            self.streams.put(StreamId::Gaps, self.equal.bytes + gap as u64);
+            self.streams.raw(StreamId::Differences).push(new.wrapping_sub(*old));
+            self.equal.bytes = 0;
+            last = Some(i);
+        }
+        self.equal.bytes = (new.len() - last.map_or(0, |last| last + 1)) as u64;
+        true
+    }
+
+    /// Says bytes up to `end` as they are.
+    pub(super) fn literal(&mut self, end: u64) -> Result {
+        while self.position < end {
+            self.make_room(1)?;
+            self.literal_in_frame(end)?;
+        }
+        Ok(())
+    }
+
+    /// Says zeros up to the end of the block.
+    pub(super) fn pad(&mut self, length: u64) -> Result {
+        self.make_room(length)?;
+        self.streams.raw(StreamId::Operations).push(PAD);
+        self.take_target(length)
+    }
+
+    fn literal_in_frame(&mut self, end: u64) -> Result {
+        let start = self.position;
+        while self.position < end && self.room() > 0 && self.streams.raw_bytes() < FRAME_RAW_BYTES {
+            let count = piece_length(self.room().min(end - self.position));
+            let mut piece = vec![0; count];
+            self.target.read_exact_at(&mut piece, self.position)?;
+            self.digest.update(&piece);
+            self.streams.raw(StreamId::Literals).extend(piece);
+            self.position += count as u64;
+        }
+        self.streams.raw(StreamId::Operations).push(LITERAL);
+        self.streams.put(StreamId::Lengths, self.position - start);
+        self.report.literal_bytes += self.position - start;
+        Ok(())
+    }
+
+    /// Makes `origin` the current one and says so; whether it was another.
+    fn switch_origin(&mut self, origin: OriginId) -> bool {
+        let is_another = self.cursors.current() != origin;
+        if is_another {
+            self.streams.put(StreamId::Offsets, origin.0.into());
+            self.cursors.switch(origin.0);
+        }
+        is_another
+    }
+
+    /// Passes over bytes of the target that an operation has said.
+    fn take_target(&mut self, length: u64) -> Result {
+        let end = self.position + length;
+        let mut piece = Vec::new();
+        while self.position < end {
+            piece.resize(piece_length(end - self.position), 0);
+            self.target.read_exact_at(&mut piece, self.position)?;
+            self.digest.update(&piece);
+            self.position += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Target bytes that the frame at hand can still make.
+    fn room(&self) -> u64 {
+        u64::from(MAX_FRAME_OUTPUT_BYTES) - (self.position - self.frame_start)
+    }
+
+    /// Ends the frame at hand where it cannot make `length` bytes more.
+    fn make_room(&mut self, length: u64) -> Result {
+        if self.room() < length || self.streams.raw_bytes() >= FRAME_RAW_BYTES {
+            self.finish_frame()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish_frame(&mut self) -> Result {
+        let output_bytes = self.position - self.frame_start;
+        if output_bytes == 0 {
+            return Ok(());
+        }
+        if self.equal.bytes > 0 {
+            self.streams.put(StreamId::Gaps, self.equal.bytes);
+            self.equal.bytes = 0;
+        }
+        let mut body = Vec::new();
+        let compressed = self.streams.finish_frame(&mut body, &mut self.report.stream_bytes);
+        compressed.map_err(EncodeError::Compress)?;
+        let mut frame = vec![0; FRAME_DIGEST_BYTES];
+        frame.extend(u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
+        frame.extend(u32::try_from(output_bytes).unwrap_or(u32::MAX).to_le_bytes());
+        frame.extend(self.digest.digest().to_le_bytes());
+        frame.extend(body);
+        let digest = xxh3_64(&frame[FRAME_DIGEST_BYTES..]).to_le_bytes();
+        frame[..FRAME_DIGEST_BYTES].copy_from_slice(&digest);
+        self.out.write_all(&frame).map_err(EncodeError::Write)?;
+        self.report.delta_bytes += frame.len() as u64;
+        self.digest = Xxh3::new();
+        self.frame_start = self.position;
+        Ok(())
+    }
+
+    pub(super) fn new_block(&self, at: u64) -> std::result::Result<Block, ReadError> {
+        let mut block = [0; 512];
+        self.target.read_exact_at(&mut block, at).map(|()| block)
+    }
+
+    pub(super) fn block(&self, origin: OriginId, at: u64) -> std::result::Result<Block, ReadError> {
+        let mut block = [0; 512];
+        self.origin(origin).read_exact_at(&mut block, at).map(|()| block)
+    }
+
+    pub(super) fn origin(&self, origin: OriginId) -> &dyn ReadAt {
+        self.origins[origin.0 as usize]
+    }
+}
+
+/// How much of so many bytes is worked on at a time.
+pub(super) fn piece_length(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX).min(PIECE_BYTES)
+}
