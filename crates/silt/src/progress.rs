@@ -30,6 +30,8 @@ pub enum Step<'a> {
     Saving,
     /// Reading what is stored against its digests.
     Verifying,
+    /// Writing a root file system.
+    Unpacking,
 }
 
 impl fmt::Display for Step<'_> {
@@ -44,6 +46,7 @@ impl fmt::Display for Step<'_> {
             Self::Publishing => f.write_str("Publishing"),
             Self::Saving => f.write_str("Saving"),
             Self::Verifying => f.write_str("Verifying"),
+            Self::Unpacking => f.write_str("Unpacking"),
         }
     }
 }

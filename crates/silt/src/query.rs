@@ -8,6 +8,7 @@ mod health;
 mod history;
 mod list;
 mod prune;
+mod unpack;
 mod usage;
 
 use store::{Snapshot, Store, StoredImage};
@@ -22,6 +23,7 @@ pub use list::{
     DeltaSummary, ImageKind, ImageList, ImageSummary, LayerSummary, UnreadableImage, layers, list,
 };
 pub use prune::{PruneBlock, PruneReport, PrunedBlob, plan_prune, prune};
+pub use unpack::{UnpackImageError, Unpacked, unpack};
 pub use usage::{Usage, UsageOfKind, disk_usage};
 
 /// An image with its config read.

@@ -1,0 +1,238 @@
+//! From the command line to options, in two steps: clap's structs are what was typed, and `lower`
+//! makes of them what is meant, or says why that cannot be.
+//!
+//! Flags and commands that the manual keeps for later versions are known, and say so.
+
+mod delta;
+mod edit;
+mod later;
+mod load;
+mod look;
+mod save;
+mod system;
+mod values;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::commands::Task;
+use crate::context::{Context, ProgressStyle};
+use crate::error::{CommandError, UsageError};
+use later::{LaterArgs, refuse};
+
+pub(crate) use values::default_root;
+
+/// What is to be done, and where.
+pub(crate) struct Invocation {
+    pub(crate) context: Context,
+    pub(crate) task: Task,
+}
+
+/// The name by which the program was called decides its defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CalledAs {
+    Silt,
+    /// Takes Docker's place. (Once engines are built, its default engine is Docker.)
+    Docker,
+    /// Takes balenaEngine's place: deltas are `balena` ones. (And its default engine, as above.)
+    BalenaEngine,
+}
+
+/// Small deltas between container images, for devices that are offline, slow and short of memory.
+#[derive(Debug, Parser)]
+#[command(name = "silt", version, disable_help_subcommand = false, propagate_version = false)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    everywhere: EverywhereArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Everywhere")]
+struct EverywhereArgs {
+    /// The store [default: /var/lib/silt for root, else $XDG_DATA_HOME/silt]
+    #[arg(long, value_name = "DIR", env = "SILT_ROOT", hide_env_values = true, global = true)]
+    root: Option<PathBuf>,
+    /// Where bare names live
+    #[arg(
+        long,
+        env = "SILT_ENGINE",
+        hide_env_values = true,
+        global = true,
+        default_value = "store",
+        hide_possible_values = true
+    )]
+    engine: Engine,
+    /// How progress is shown, on standard error
+    #[arg(long, value_name = "STYLE", global = true, default_value = "auto")]
+    progress: ProgressStyle,
+    /// Print results alone
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Engine {
+    Store,
+    Docker,
+    Podman,
+    Containerd,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Work with images and deltas
+    #[command(subcommand, arg_required_else_help = true)]
+    Image(ImageCommand),
+    /// Work with the store as a whole
+    #[command(subcommand, arg_required_else_help = true)]
+    System(system::SystemCommand),
+    /// Short for `image save`
+    Save(save::SaveArgs),
+    /// Short for `image load`
+    Load(load::LoadArgs),
+    /// Short for `image ls`
+    Images(look::LsArgs),
+    /// Short for `image tag`
+    Tag(edit::TagArgs),
+    /// Short for `image rm`
+    Rmi(edit::RmArgs),
+    /// Print a script that completes commands for a shell
+    Completion(system::CompletionArgs),
+    /// Write manual pages into a directory
+    #[command(hide = true)]
+    Man(system::ManArgs),
+    #[command(hide = true)]
+    Trust(LaterArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ImageCommand {
+    /// Make a delta that turns one image into another
+    Delta(delta::DeltaArgs),
+    /// Write images or deltas to an archive
+    Save(save::SaveArgs),
+    /// Load what an archive or layout holds: images, or deltas of any format
+    Load(load::LoadArgs),
+    /// Apply a delta that is in the store
+    Apply(load::ApplyArgs),
+    /// List images
+    #[command(visible_alias = "list")]
+    Ls(look::LsArgs),
+    /// Show all that is known of images, as JSON
+    Inspect(look::InspectArgs),
+    /// Show how an image came into being
+    History(look::HistoryArgs),
+    /// List the layers that are here
+    Layers(look::LayersArgs),
+    /// Give an image one more name
+    Tag(edit::TagArgs),
+    /// Remove names, and images with their last name
+    #[command(visible_alias = "remove")]
+    Rm(edit::RmArgs),
+    /// Check every stored byte against its digest
+    Verify(look::VerifyArgs),
+    /// Show what an archive or a delta holds, and what it needs; nothing is changed
+    Show(load::ShowArgs),
+    /// Write the root file system of an image into a directory
+    Unpack(edit::UnpackArgs),
+    #[command(hide = true)]
+    Copy(LaterArgs),
+    #[command(hide = true)]
+    Sign(LaterArgs),
+}
+
+/// Reads the command line. Help and version are tasks like others.
+pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Invocation, CommandError> {
+    let called_as = CalledAs::of(arguments.first());
+    let parsed = command(called_as).try_get_matches_from(arguments);
+    let parsed = parsed.and_then(|matches| Arguments::from_arg_matches(&matches));
+    match parsed {
+        Ok(arguments) => Ok(arguments.lower(called_as)?),
+        Err(error) if !error.use_stderr() => Ok(Invocation {
+            context: Context::default(),
+            task: Task::Print(error.render().to_string()),
+        }),
+        Err(error) => Err(values::usage_error(&error).into()),
+    }
+}
+
+/// clap's description of the whole command line.
+pub(crate) fn command(called_as: CalledAs) -> clap::Command {
+    Arguments::command().bin_name(called_as.program())
+}
+
+impl CalledAs {
+    fn of(program: Option<&OsString>) -> Self {
+        let name = program.and_then(|program| Path::new(program).file_name());
+        match name.and_then(|name| name.to_str()) {
+            Some("docker") => Self::Docker,
+            Some("balena-engine") => Self::BalenaEngine,
+            _ => Self::Silt,
+        }
+    }
+
+    fn program(self) -> &'static str {
+        match self {
+            Self::Silt => "silt",
+            Self::Docker => "docker",
+            Self::BalenaEngine => "balena-engine",
+        }
+    }
+}
+
+impl Arguments {
+    fn lower(self, called_as: CalledAs) -> Result<Invocation, UsageError> {
+        let context = self.everywhere.lower()?;
+        let task = match self.command {
+            Command::Image(command) => command.lower(called_as)?,
+            Command::System(command) => command.lower()?,
+            Command::Save(args) => args.lower()?,
+            Command::Load(args) => args.lower()?,
+            Command::Images(args) => args.lower(),
+            Command::Tag(args) => args.lower(),
+            Command::Rmi(args) => args.lower(),
+            Command::Completion(args) => args.lower(called_as),
+            Command::Man(args) => args.lower(),
+            Command::Trust(_) => return Err(later::command("trust")),
+        };
+        Ok(Invocation { context, task })
+    }
+}
+
+impl ImageCommand {
+    fn lower(self, called_as: CalledAs) -> Result<Task, UsageError> {
+        Ok(match self {
+            Self::Delta(args) => args.lower(called_as)?,
+            Self::Save(args) => args.lower()?,
+            Self::Load(args) => args.lower()?,
+            Self::Apply(args) => args.lower()?,
+            Self::Ls(args) => args.lower(),
+            Self::Inspect(args) => args.lower(),
+            Self::History(args) => args.lower(),
+            Self::Layers(args) => args.lower(),
+            Self::Tag(args) => args.lower(),
+            Self::Rm(args) => args.lower(),
+            Self::Verify(args) => args.lower(),
+            Self::Show(args) => args.lower()?,
+            Self::Unpack(args) => args.lower(),
+            Self::Copy(_) => return Err(later::command("image copy")),
+            Self::Sign(_) => return Err(later::command("image sign")),
+        })
+    }
+}
+
+impl EverywhereArgs {
+    fn lower(self) -> Result<Context, UsageError> {
+        let engine = self.engine.to_possible_value();
+        let engine = engine.as_ref().map_or("", |engine| engine.get_name());
+        refuse(&[(&format!("--engine {engine}"), self.engine != Engine::Store)])?;
+        let progress = if self.quiet { ProgressStyle::None } else { self.progress };
+        // An empty variable is what shell scripts make of one that is not set.
+        let root = self.root.filter(|root| !root.as_os_str().is_empty());
+        Ok(Context { root, progress, is_quiet: self.quiet })
+    }
+}

@@ -1,0 +1,152 @@
+//! `image load`, `apply` and `show`.
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use silt::load::{Input, LoadOptions};
+use silt::{Name, Platform, PlatformChoice};
+
+use super::later::refuse;
+use super::values::{Reference, Size};
+use crate::commands::{ApplyTask, LoadTask, ShowTask, Task};
+use crate::error::UsageError;
+
+#[derive(Debug, Args)]
+pub(super) struct LoadArgs {
+    /// An archive or a directory with an OCI layout; `-` or nothing for standard input
+    #[arg(short, long, value_name = "FILE|DIR")]
+    input: Option<PathBuf>,
+    /// Which image of several platforms [default: the machine's own]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<Platform>,
+    #[command(flatten)]
+    how: HowArgs,
+    #[command(flatten)]
+    later: LaterFlags,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApplyArgs {
+    /// A delta
+    #[arg(value_name = "IMAGE")]
+    image: Reference,
+    #[command(flatten)]
+    how: HowArgs,
+    #[command(flatten)]
+    later: LaterFlags,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// An archive or a directory with an OCI layout; `-` for standard input
+    #[arg(value_name = "FILE|DIR")]
+    input: PathBuf,
+    /// Which image of several platforms [default: the machine's own]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<Platform>,
+    /// Memory that decompressing and decoding may take
+    #[arg(long, value_name = "SIZE", default_value = "64M")]
+    max_memory: Size,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct HowArgs {
+    /// What the image is called, whatever the input says
+    #[arg(long, value_name = "NAME")]
+    tag: Option<Name>,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+    /// Memory that decompressing and decoding may take
+    #[arg(long, value_name = "SIZE", default_value = "64M")]
+    max_memory: Size,
+}
+
+#[derive(Debug, Args)]
+struct LaterFlags {
+    #[arg(long, hide = true)]
+    verify_base: bool,
+    #[arg(long, hide = true)]
+    repair: bool,
+    #[arg(long, hide = true, value_name = "DIR")]
+    base_root: Vec<String>,
+    #[arg(long, hide = true, value_name = "BYTES/s")]
+    throttle: Option<String>,
+    #[arg(long, hide = true)]
+    allow_downgrade: bool,
+    #[arg(long, hide = true, value_name = "FILE")]
+    report: Option<String>,
+}
+
+impl LoadArgs {
+    pub(super) fn lower(self) -> Result<Task, UsageError> {
+        self.later.refuse()?;
+        let (is_dry_run, is_json) = (self.how.dry_run, self.how.json);
+        let input = input_of(self.input.as_deref())?;
+        let options = self.how.lower(self.platform);
+        Ok(Task::Load(LoadTask { input, options, is_dry_run, is_json }))
+    }
+}
+
+impl ApplyArgs {
+    pub(super) fn lower(self) -> Result<Task, UsageError> {
+        self.later.refuse()?;
+        let (is_dry_run, is_json) = (self.how.dry_run, self.how.json);
+        let options = self.how.lower(None);
+        Ok(Task::Apply(ApplyTask { image: self.image.0, options, is_dry_run, is_json }))
+    }
+}
+
+impl ShowArgs {
+    pub(super) fn lower(self) -> Result<Task, UsageError> {
+        let options = LoadOptions {
+            tag: None,
+            platform: choice_of(self.platform),
+            max_memory_bytes: self.max_memory.0,
+        };
+        let input = input_of(Some(&self.input))?;
+        Ok(Task::Show(ShowTask { input, options, is_json: self.json }))
+    }
+}
+
+impl HowArgs {
+    fn lower(self, platform: Option<Platform>) -> LoadOptions {
+        LoadOptions {
+            tag: self.tag,
+            platform: choice_of(platform),
+            max_memory_bytes: self.max_memory.0,
+        }
+    }
+}
+
+impl LaterFlags {
+    fn refuse(&self) -> Result<(), UsageError> {
+        refuse(&[
+            ("--verify-base", self.verify_base),
+            ("--repair", self.repair),
+            ("--base-root", !self.base_root.is_empty()),
+            ("--throttle", self.throttle.is_some()),
+            ("--allow-downgrade", self.allow_downgrade),
+            ("--report", self.report.is_some()),
+        ])
+    }
+}
+
+fn choice_of(platform: Option<Platform>) -> PlatformChoice {
+    platform.map_or(PlatformChoice::Host, PlatformChoice::Only)
+}
+
+fn input_of(path: Option<&Path>) -> Result<Input, UsageError> {
+    match path {
+        Some(path) if path != Path::new("-") => Ok(Input::Path(path.to_owned())),
+        _ if io::stdin().is_terminal() => Err(UsageError::LoadFromTerminal),
+        _ => Ok(Input::Stdin),
+    }
+}

@@ -1,0 +1,106 @@
+//! `image inspect`: all that is known of images, in the shape of `docker inspect`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use silt::query::{self, DeltaSummary, ImageDetails};
+use silt::{DiffId, Digest, ImageId, Name, OpenMode};
+
+use crate::context::Context;
+use crate::error::CommandResult;
+use crate::output;
+
+pub(crate) struct InspectOptions {
+    pub(crate) images: Vec<String>,
+}
+
+pub(super) fn run(context: &Context, options: &InspectOptions) -> CommandResult {
+    let store = context.open_store(OpenMode::ReadOnly)?;
+    let images = query::inspect(&store, &options.images)?;
+    output::print_json(&images.iter().map(InspectedImage::of).collect::<Vec<_>>())
+}
+
+/// The fields of `docker inspect` that a store knows, and `Delta`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct InspectedImage<'a> {
+    id: ImageId,
+    repo_tags: &'a [Name],
+    repo_digests: [String; 0],
+    created: Option<&'a str>,
+    architecture: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    variant: Option<&'a str>,
+    os: Option<&'a str>,
+    size: u64,
+    config: Option<Box<RawValue>>,
+    #[serde(rename = "RootFS")]
+    rootfs: RootFs,
+    descriptor: Descriptor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delta: Option<Delta>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct RootFs {
+    r#type: &'static str,
+    layers: Vec<DiffId>,
+}
+
+/// The store's own manifest, which other OCI tools see.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    digest: Digest,
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Delta {
+    format: String,
+    base: Option<ImageId>,
+    base_layers: Option<Vec<DiffId>>,
+    target: ImageId,
+    target_names: Vec<Name>,
+}
+
+/// The part of a config that runtimes read, as it stands there.
+#[derive(Deserialize)]
+struct ConfigDocument {
+    #[serde(default)]
+    config: Option<Box<RawValue>>,
+}
+
+impl<'a> InspectedImage<'a> {
+    fn of(details: &'a ImageDetails) -> Self {
+        let ImageDetails { image, config } = details;
+        let document: Option<ConfigDocument> = serde_json::from_slice(&config.raw).ok();
+        Self {
+            id: image.id,
+            repo_tags: &image.names,
+            repo_digests: [],
+            created: config.created.as_deref(),
+            architecture: config.platform.architecture.as_deref(),
+            variant: config.platform.variant.as_deref(),
+            os: config.platform.os.as_deref(),
+            size: image.compute_size_bytes(),
+            config: document.and_then(|document| document.config),
+            rootfs: RootFs { r#type: "layers", layers: config.diff_ids.clone() },
+            descriptor: Descriptor {
+                digest: image.manifest,
+                size: image.manifest_size_bytes,
+                artifact_type: image.artifact_type.clone(),
+            },
+            delta: details.parse_delta().ok().flatten().map(|delta| Delta {
+                format: DeltaSummary::of(&delta).format.to_string(),
+                base: delta.base,
+                target: delta.target.id,
+                base_layers: delta.base_layers,
+                target_names: delta.names,
+            }),
+        }
+    }
+}

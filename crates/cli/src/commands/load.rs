@@ -1,0 +1,97 @@
+//! `image load` and `image apply`: first a plan, then the deed.
+
+use std::path::Path;
+
+use silt::load::{Input, LoadOptions, LoadPlan, LoadReport, LoadedImage};
+use silt::{OpenMode, load};
+
+use super::plan_text::plan_text;
+use crate::context::Context;
+use crate::error::CommandResult;
+use crate::output;
+
+pub(crate) struct LoadTask {
+    pub(crate) input: Input,
+    pub(crate) options: LoadOptions,
+    pub(crate) is_dry_run: bool,
+    pub(crate) is_json: bool,
+}
+
+pub(crate) struct ApplyTask {
+    pub(crate) image: String,
+    pub(crate) options: LoadOptions,
+    pub(crate) is_dry_run: bool,
+    pub(crate) is_json: bool,
+}
+
+pub(super) fn run(context: &Context, task: &LoadTask) -> CommandResult {
+    let LoadTask { input, options, is_dry_run, is_json } = task;
+    // A store that is not there yet is made for what can be loaded, and for a pipe, which is copied.
+    let is_pipe = !matches!(input, Input::Path(path) if is_seekable(path));
+    let mode = match is_pipe && !is_dry_run {
+        true => OpenMode::Create,
+        false => OpenMode::ReadOnly,
+    };
+    let store = context.open_store(mode)?;
+    let progress = context.reporter();
+    let opened = load::open_input(input, &store, options, progress.as_ref())?;
+    let plan = load::plan_load(&opened, &store, options, progress.as_ref())?;
+    warn(context, &plan);
+    if *is_dry_run {
+        return print_plan(&plan, *is_json);
+    }
+    let store = context.open_store(OpenMode::Create)?;
+    let report = load::load(&opened, &plan, &store, progress.as_ref())?;
+    drop(progress);
+    print_report(&report, *is_json)
+}
+
+pub(super) fn run_apply(context: &Context, task: &ApplyTask) -> CommandResult {
+    let ApplyTask { image, options, is_dry_run, is_json } = task;
+    let store = context.open_store(OpenMode::ReadOnly)?;
+    let progress = context.reporter();
+    let plan = load::plan_apply(&store, image, options, progress.as_ref())?;
+    warn(context, &plan);
+    if *is_dry_run {
+        return print_plan(&plan, *is_json);
+    }
+    let store = context.open_store(OpenMode::ReadWrite)?;
+    let report = load::apply(&store, image, &plan, progress.as_ref())?;
+    drop(progress);
+    print_report(&report, *is_json)
+}
+
+/// What cannot be found out fails in the loading, with a message of its own.
+fn is_seekable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| found.is_file() || found.is_dir()) || !path.exists()
+}
+
+fn warn(context: &Context, plan: &LoadPlan) {
+    for image in &plan.images {
+        for warning in &image.warnings {
+            context.note(&format!("warning: {warning}"));
+        }
+    }
+}
+
+fn print_plan(plan: &LoadPlan, is_json: bool) -> CommandResult {
+    match is_json {
+        true => output::print_json(plan),
+        false => output::print(&plan_text(plan)),
+    }
+}
+
+fn print_report(report: &LoadReport, is_json: bool) -> CommandResult {
+    match is_json {
+        true => output::print_json(report),
+        false => output::print(&report.images.iter().map(loaded).collect::<String>()),
+    }
+}
+
+/// Docker's lines, which scripts read.
+fn loaded(image: &LoadedImage) -> String {
+    match image.names.is_empty() {
+        true => format!("Loaded image ID: {}\n", image.id),
+        false => image.names.iter().map(|name| format!("Loaded image: {name}\n")).collect(),
+    }
+}

@@ -1,0 +1,57 @@
+//! The plan of a load, for people.
+
+use silt::load::{Action, How, ImagePlan, LayerPlan, LoadPlan, Room};
+
+use crate::output::{Table, exact_size, joined, one_line, short_id};
+
+/// What will be done for each image and layer, and what it takes.
+pub(super) fn plan_text(plan: &LoadPlan) -> String {
+    let images: String = plan.images.iter().map(image_text).collect();
+    images + &room_text(&plan.room)
+}
+
+fn image_text(image: &ImagePlan) -> String {
+    let how = match image.how {
+        How::Present => "is here already".to_owned(),
+        How::Full => "in full".to_owned(),
+        How::Delta { format, base: Some(base) } => format!("by a {format} delta to {base}"),
+        How::Delta { format, base: None } => format!("by a {format} delta"),
+    };
+    let names = match image.names.as_slice() {
+        [] => "no name".to_owned(),
+        names => joined(names),
+    };
+    let mut table = Table::new(&["  LAYER", "SIZE", "ACTION"]);
+    for layer in &image.layers {
+        table.row(layer_row(layer));
+    }
+    let platform = one_line(&image.platform.to_string());
+    format!("Image {} ({names}), {platform}, {how}\n{}", image.id, table.to_text())
+}
+
+fn layer_row(layer: &LayerPlan) -> [String; 3] {
+    let action = match &layer.action {
+        Action::Present => "none: it is here".to_owned(),
+        Action::Write { stored_bytes } => {
+            format!("write, from {} of the input", exact_size(*stored_bytes))
+        }
+        Action::Rebuild { stored_bytes, origins } => {
+            let layers = if origins.len() == 1 { "layer" } else { "layers" };
+            let stored = exact_size(*stored_bytes);
+            format!("rebuild, from {stored} of the input and {} {layers}", origins.len())
+        }
+    };
+    let id = format!("  {}", short_id(&layer.diff_id.0));
+    [id, layer.size_bytes.map_or("?".to_owned(), exact_size), action]
+}
+
+fn room_text(room: &Room) -> String {
+    let inodes = room.free_inodes.map(|inodes| format!(", {inodes} inodes")).unwrap_or_default();
+    format!(
+        "Writes {} in {} files on {}, where {} are free{inodes}\n",
+        exact_size(room.needed_bytes),
+        room.needed_inodes,
+        one_line(&room.mount_point.display().to_string()),
+        exact_size(room.free_bytes),
+    )
+}

@@ -1,0 +1,183 @@
+//! The root file system of an image, written into a directory.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use serde::Serialize;
+use store::{LayerFile, Store, StoredLayer};
+use tarball::archive::FaultKind;
+use tarball::unpack::{LayerToUnpack, SkipReason, UnpackError, UnpackOptions, UnpackReport};
+use tarball::{DiffId, Digester, ImageId};
+
+use super::QueryError;
+use crate::failure::{Failure, FailureKind};
+use crate::progress::{Progress, Step};
+
+/// What was unpacked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unpacked {
+    /// The image.
+    pub id: ImageId,
+    /// Members of all layers, whiteouts included.
+    pub members: u64,
+    /// Bytes of all files that were written, those that a later layer removed included.
+    pub file_bytes: u64,
+    /// How many things could not be made, such as device nodes by who is not root.
+    pub skipped_count: u64,
+    /// The first hundred of them: what, and where in the image.
+    pub skipped: Vec<String>,
+}
+
+/// An image could not be unpacked. The directory is left as far as it came.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackImageError {
+    /// The image or its layers could not be found.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// A layer of the image is not in the store.
+    #[error("layer {layer} of image {image} is missing from the store")]
+    MissingLayer {
+        /// The image.
+        image: ImageId,
+        /// The layer.
+        layer: DiffId,
+    },
+    /// A layer could not be read, or the directory not be written.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+}
+
+/// A stored layer does not have the bytes that it should have.
+#[derive(Debug, thiserror::Error)]
+#[error("its bytes have digest {found}")]
+struct DamagedLayer {
+    found: DiffId,
+}
+
+/// Writes the root file system of an image, whiteouts applied, into `directory`, which must be empty or
+/// not be there yet. Nothing is written outside it, and every layer is checked against its diffID.
+pub fn unpack(
+    store: &Store,
+    reference: &str,
+    directory: &Path,
+    progress: &dyn Progress,
+) -> Result<Unpacked, UnpackImageError> {
+    let snapshot = store.snapshot().map_err(QueryError::from)?;
+    let image = snapshot.resolve(reference).map_err(QueryError::from)?;
+    let open = |layer: &StoredLayer| {
+        let (image, layer) = (image.id, layer.diff_id);
+        let file = store.layer(layer).map_err(QueryError::from)?;
+        file.ok_or(UnpackImageError::MissingLayer { image, layer })
+    };
+    let files = image.layers.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let layers: Vec<LayerToUnpack<'_>> = files
+        .iter()
+        .map(|file| LayerToUnpack {
+            diff_id: file.diff_id,
+            open: Box::new(move || Ok(Box::new(CheckedLayer::new(file, progress)))),
+        })
+        .collect();
+    progress.begin(&Step::Unpacking, Some(image.compute_size_bytes()));
+    let report = tarball::unpack::unpack(&layers, directory, &UnpackOptions::default());
+    progress.end();
+    Ok(Unpacked::of(image.id, report?))
+}
+
+/// A stored layer that is hashed while it is read; its end is told only when the digest is right.
+struct CheckedLayer<'a> {
+    file: &'a LayerFile,
+    offset: u64,
+    digester: Option<Digester>,
+    progress: &'a dyn Progress,
+}
+
+impl<'a> CheckedLayer<'a> {
+    fn new(file: &'a LayerFile, progress: &'a dyn Progress) -> Self {
+        Self { file, offset: 0, digester: Some(Digester::new()), progress }
+    }
+}
+
+impl Read for CheckedLayer<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        use std::os::unix::fs::FileExt;
+        let count = self.file.file.read_at(buffer, self.offset)?;
+        self.offset += count as u64;
+        self.progress.advance(count as u64);
+        if let Some(digester) = &mut self.digester {
+            digester.update(&buffer[..count]);
+        }
+        if count == 0
+            && !buffer.is_empty()
+            && let Some(digester) = self.digester.take()
+        {
+            let found = DiffId(digester.finish());
+            if found != self.file.diff_id {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, DamagedLayer { found }));
+            }
+        }
+        Ok(count)
+    }
+}
+
+impl Unpacked {
+    fn of(id: ImageId, report: UnpackReport) -> Self {
+        let skipped = report.skipped.into_iter().map(|member| {
+            let path = member.path;
+            match member.reason {
+                SkipReason::Device => format!("device node {path}"),
+                SkipReason::Attribute(name) => format!("attribute {name} of {path}"),
+                SkipReason::Type(flag) => format!("{path}, which has the unknown type {flag}"),
+            }
+        });
+        Self {
+            id,
+            members: report.members,
+            file_bytes: report.file_bytes,
+            skipped_count: report.skipped_count,
+            skipped: skipped.collect(),
+        }
+    }
+}
+
+impl Failure for UnpackImageError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Query(error) => error.kind(),
+            Self::MissingLayer { .. } => FailureKind::StoredDamaged,
+            Self::Unpack(UnpackError::Open { source, .. }) if is_damage(source) => {
+                FailureKind::StoredDamaged
+            }
+            Self::Unpack(
+                UnpackError::Make { source, .. } | UnpackError::Directory { source, .. },
+            ) if is_full(source) => FailureKind::NoRoom,
+            Self::Unpack(error) => match error.kind() {
+                FaultKind::Damage => FailureKind::Damaged,
+                FaultKind::Memory => FailureKind::NoRoom,
+                FaultKind::Io | FaultKind::Absent => FailureKind::Other,
+            },
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match (self, self.kind()) {
+            (Self::Query(error), _) => error.hint(),
+            (_, FailureKind::StoredDamaged) => {
+                Some("`silt image verify` lists all that is damaged".into())
+            }
+            (Self::Unpack(UnpackError::Directory { source, .. }), _)
+                if source.kind() == io::ErrorKind::DirectoryNotEmpty =>
+            {
+                Some("name a directory that is empty, or that is not there yet".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn is_damage(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<DamagedLayer>())
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
