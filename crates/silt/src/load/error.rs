@@ -65,6 +65,14 @@ pub enum LoadError {
         /// The layers that are not here, as far as the delta says.
         missing: Vec<DiffId>,
     },
+    /// A delta leaves out a layer as shared that its base does not have.
+    #[error("delta {delta} has nothing for layer {layer}, and its base does not have it")]
+    NotShared {
+        /// The delta.
+        delta: ImageId,
+        /// The layer of the target.
+        layer: DiffId,
+    },
     /// One name was asked for, and there are several images.
     #[error("a tag was given, and the input holds {images} images")]
     TagForSeveral {
@@ -189,9 +197,10 @@ impl Failure for LoadError {
             Self::DeltaLayer(DeltaLayerError::Read { source, .. }) => {
                 failure::kind_of_input(source)
             }
-            Self::DeltaImage(_) | Self::DeltaLayer(_) | Self::MissingLayer { .. } => {
-                FailureKind::Damaged
-            }
+            Self::DeltaImage(_)
+            | Self::DeltaLayer(_)
+            | Self::MissingLayer { .. }
+            | Self::NotShared { .. } => FailureKind::Damaged,
             Self::NotADelta { .. } | Self::TagForSeveral { .. } => FailureKind::Usage,
             Self::BaseMissing { .. } => FailureKind::BaseMissing,
             Self::Decode { source, .. } => failure::kind_of_decode(source),

@@ -256,7 +256,12 @@ impl Planner<'_> {
         let diff_id = delta.target.diff_ids[index];
         // The empty layer stands for one that base and target share, and that one is not here.
         if candidate.diff_id(index) == DiffId::EMPTY_LAYER {
-            return Err(base_missing(vec![diff_id]));
+            return Err(match self.base_layers(delta) {
+                Some(base) if !base.contains(&diff_id) => {
+                    LoadError::NotShared { delta: candidate.config.id, layer: diff_id }
+                }
+                _ => base_missing(vec![diff_id]),
+            });
         }
         let missing = || LoadError::MissingLayer { image: candidate.config.id, layer: diff_id };
         let stored_bytes = candidate.stored_bytes(index).ok_or_else(missing)?;
@@ -284,14 +289,18 @@ impl Planner<'_> {
         Ok(LayerPlan { diff_id, size_bytes: Some(size_bytes), action })
     }
 
-    /// The layers whose concatenation a `balena` delta addresses: those that its label lists, or
-    /// those of the image that it names. Fails with what is missing.
+    /// The layers of a delta's base: those that its label lists, or those of the image that it names.
+    fn base_layers(&self, delta: &DeltaImage) -> Option<Vec<DiffId>> {
+        let of_image = || delta.base.and_then(|base| self.known.image_layers(base));
+        delta.base_layers.clone().or_else(of_image)
+    }
+
+    /// The layers whose concatenation a `balena` delta addresses. Fails with what is missing.
     fn balena_base(
         &self,
         delta: &DeltaImage,
     ) -> Result<Vec<DiffId>, Result<Vec<DiffId>, LoadError>> {
-        let of_image = || delta.base.and_then(|base| self.known.image_layers(base));
-        let layers = delta.base_layers.clone().or_else(of_image).ok_or(Ok(Vec::new()))?;
+        let layers = self.base_layers(delta).ok_or(Ok(Vec::new()))?;
         match self.known.missing(&layers).map_err(Err)? {
             missing if missing.is_empty() => Ok(layers),
             missing => Err(Ok(missing)),
