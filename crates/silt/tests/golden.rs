@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use silt::create::{DeltaOptions, create_delta};
 use silt::delta_image::DeltaFormat;
-use silt::load::{How, Input, LoadOptions, LoadReport, load, open_input, plan_load};
+use silt::load::{
+    How, Input, LoadError, LoadOptions, LoadReport, apply, load, open_input, plan_apply, plan_load,
+};
 use silt::save::{Output, SaveOptions, save_delta, save_images};
 use silt::{Failure, FailureKind, NoProgress};
 use store::{OpenMode, Store};
@@ -154,4 +156,27 @@ fn what_is_there_already_is_only_tagged() {
     assert!(report.images[0].was_present);
     let snapshot = device.store.snapshot().unwrap();
     assert_eq!(snapshot.resolve("again:1").unwrap().id, facts.id("target"));
+}
+
+#[test]
+fn a_delta_in_the_store_is_applied_there_and_an_image_is_not() {
+    for format in [DeltaFormat::Silt, DeltaFormat::Balena] {
+        let (facts, device) = (Facts::of("multi"), Device::new());
+        device.load(&golden("multi", "base.tar")).unwrap();
+        device.load(&golden("multi", "target.tar")).unwrap();
+        let options = DeltaOptions { format, ..DeltaOptions::default() };
+        let (base, target) = ("golden-multi:base", "golden-multi:target");
+        let delta = create_delta(&device.store, &[base], target, &options, &NoProgress).unwrap();
+        delta.keep(&["the:delta".parse().unwrap()], &NoProgress).unwrap();
+        device.store.remove(target, store::RemoveOptions::default()).unwrap();
+        assert!(device.store.snapshot().unwrap().get(facts.id("target")).is_none());
+
+        let options = LoadOptions { tag: Some("made:1".parse().unwrap()), ..Default::default() };
+        let plan = plan_apply(&device.store, "the:delta", &options, &NoProgress).unwrap();
+        apply(&device.store, "the:delta", &plan, &NoProgress).unwrap();
+        device.assert_holds(&facts, "target");
+
+        let error = plan_apply(&device.store, base, &options, &NoProgress).unwrap_err();
+        assert!(matches!(error, LoadError::NotADelta { .. }), "{error}");
+    }
 }

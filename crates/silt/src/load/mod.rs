@@ -15,6 +15,7 @@ use serde::Serialize;
 use store::Store;
 use tarball::{ImageId, Name, PlatformChoice};
 
+use crate::delta_image::DeltaImage;
 use crate::progress::Progress;
 
 pub use error::LoadError;
@@ -95,6 +96,9 @@ pub fn plan_apply(
     progress: &dyn Progress,
 ) -> Result<LoadPlan, LoadError> {
     let delta = source::of_store(store, reference)?;
+    if DeltaImage::of(&delta.config)?.is_none() {
+        return Err(LoadError::NotADelta { image: delta.config.id });
+    }
     plan::plan(&[delta], store, options, 0, progress)
 }
 
