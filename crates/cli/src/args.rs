@@ -53,19 +53,12 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Everywhere")]
 struct EverywhereArgs {
-    /// The store [default: /var/lib/silt for root, else $XDG_DATA_HOME/silt]
-    #[arg(long, value_name = "DIR", env = "SILT_ROOT", hide_env_values = true, global = true)]
+    /// The store [env: SILT_ROOT] [default: /var/lib/silt for root, else $XDG_DATA_HOME/silt]
+    #[arg(long, value_name = "DIR", global = true)]
     root: Option<PathBuf>,
-    /// Where bare names live
-    #[arg(
-        long,
-        env = "SILT_ENGINE",
-        hide_env_values = true,
-        global = true,
-        default_value = "store",
-        hide_possible_values = true
-    )]
-    engine: Engine,
+    /// Where bare names live [env: SILT_ENGINE] [default: store]
+    #[arg(long, global = true, hide_possible_values = true)]
+    engine: Option<Engine>,
     /// How progress is shown, on standard error
     #[arg(long, value_name = "STYLE", global = true, default_value = "auto")]
     progress: ProgressStyle,
@@ -227,12 +220,26 @@ impl ImageCommand {
 
 impl EverywhereArgs {
     fn lower(self) -> Result<Context, UsageError> {
-        let engine = self.engine.to_possible_value();
-        let engine = engine.as_ref().map_or("", |engine| engine.get_name());
-        refuse(&[(&format!("--engine {engine}"), self.engine != Engine::Store)])?;
+        let engine = match (self.engine, values::variable("SILT_ENGINE")) {
+            (Some(engine), _) => engine,
+            (None, Some(name)) => Engine::from_variable(&name)?,
+            (None, None) => Engine::Store,
+        };
+        let name = engine.to_possible_value();
+        let name = name.as_ref().map_or("", |name| name.get_name());
+        refuse(&[(&format!("the engine {name}"), engine != Engine::Store)])?;
         let progress = if self.quiet { ProgressStyle::None } else { self.progress };
-        // An empty variable is what shell scripts make of one that is not set.
-        let root = self.root.filter(|root| !root.as_os_str().is_empty());
+        let root = self.root.or_else(|| values::variable("SILT_ROOT").map(PathBuf::from));
         Ok(Context { root, progress, is_quiet: self.quiet })
+    }
+}
+
+impl Engine {
+    fn from_variable(name: &std::ffi::OsStr) -> Result<Self, UsageError> {
+        let name = name.to_string_lossy();
+        Self::from_str(&name, false).map_err(|_| UsageError::Arguments {
+            message: format!("SILT_ENGINE is {name:?}, which is no engine"),
+            hint: None,
+        })
     }
 }

@@ -81,6 +81,9 @@ pub(crate) enum UsageError {
     /// An archive would garble the terminal.
     #[error("cowardly refusing to save to a terminal. Use the -o flag or redirect")]
     SaveToTerminal,
+    /// Two results in one stream are none.
+    #[error("--json needs standard output, and that is where the archive goes")]
+    JsonBesideArchive,
     /// Nobody types an archive.
     #[error("nothing to load: standard input is a terminal")]
     LoadFromTerminal,
@@ -96,6 +99,7 @@ impl Failure for UsageError {
             Self::Arguments { hint, .. } => hint.clone(),
             Self::NoRoot => Some("name a directory with --root".to_owned()),
             Self::LoadFromTerminal => Some("name a file with -i".to_owned()),
+            Self::JsonBesideArchive => Some("name a file with -o".to_owned()),
             Self::NotBuilt { .. } | Self::SaveToTerminal => None,
         }
     }

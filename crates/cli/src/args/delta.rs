@@ -90,7 +90,7 @@ impl DeltaArgs {
             jobs: self.jobs.map(std::num::NonZeroUsize::get),
         };
         let destination = match self.output {
-            Some(path) => DeltaDestination::Archive(output_of(Some(path))?),
+            Some(path) => DeltaDestination::Archive(output_of(Some(path), self.json)?),
             None => DeltaDestination::Store,
         };
         Ok(Task::Delta(DeltaTask {

@@ -61,15 +61,16 @@ impl SaveArgs {
                 Compression::Zstd => Compress::Zstd,
             }),
         };
-        let output = output_of(self.output)?;
+        let output = output_of(self.output, self.json)?;
         Ok(Task::Save(SaveTask { images: texts(self.images), options, output, is_json: self.json }))
     }
 }
 
 /// Where an archive goes; never to a terminal.
-pub(super) fn output_of(path: Option<PathBuf>) -> Result<Output, UsageError> {
+pub(super) fn output_of(path: Option<PathBuf>, is_json: bool) -> Result<Output, UsageError> {
     match path {
         Some(path) if path != Path::new("-") => Ok(Output::Path(path)),
+        _ if is_json => Err(UsageError::JsonBesideArchive),
         _ if io::stdout().is_terminal() => Err(UsageError::SaveToTerminal),
         _ => Ok(Output::Stdout),
     }

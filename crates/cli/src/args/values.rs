@@ -1,5 +1,6 @@
 //! Values of arguments, and what is said where they are wrong.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -80,6 +81,11 @@ impl FromStr for Reference {
 /// The texts of references.
 pub(super) fn texts(references: Vec<Reference>) -> Vec<String> {
     references.into_iter().map(|reference| reference.0).collect()
+}
+
+/// An environment variable. An empty one is what shell scripts make of one that is not set.
+pub(super) fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// Where the store is when nobody says: for root with the system's data, else with the user's.

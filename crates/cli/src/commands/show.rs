@@ -95,7 +95,7 @@ fn image_text(image: &ShownImage) -> String {
 
 fn delta_facts(delta: &ShownDelta, fact: &mut dyn FnMut(&str, &str)) {
     fact("format", &delta.format.to_string());
-    fact("makes", &format!("{} {}", delta.target, joined(&delta.target_names)));
+    fact("makes", format!("{} {}", delta.target, joined(&delta.target_names)).trim_end());
     fact("output", &delta.output_bytes.map(exact_size).unwrap_or_default());
     fact("base", &delta.base.map(|base| base.to_string()).unwrap_or_default());
     fact("needs", &layers_text(&delta.needs));

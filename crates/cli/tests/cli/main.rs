@@ -1,0 +1,13 @@
+//! The command from outside: what users see, and what scripts rely on.
+
+mod bench;
+mod crafted;
+mod delta;
+mod edit;
+mod errors;
+mod help;
+mod load;
+mod look;
+mod manual;
+mod progress;
+mod save;
