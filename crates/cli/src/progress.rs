@@ -13,8 +13,8 @@ use crate::output::{exact_size, one_line};
 
 /// The least time between two reports of one step.
 const JSON_INTERVAL: Duration = Duration::from_millis(500);
-const BAR: &str = "{msg} [{bar:30}] {bytes}/{total_bytes} {eta}";
-const SPINNER: &str = "{spinner} {msg} {bytes}";
+const BAR: &str = "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {eta}";
+const SPINNER: &str = "{spinner} {msg} {elapsed}";
 
 /// The reporter for a style.
 pub(crate) fn reporter(style: ProgressStyle) -> Box<dyn Progress> {
