@@ -22,16 +22,20 @@ pub(super) struct FileRef {
 }
 
 impl FileRef {
+    fn next(self) -> Self {
+        Self { member: self.member.saturating_add(1), ..self }
+    }
+
     fn is_after(self, other: Option<FileRef>) -> bool {
-        other.is_some_and(|o| o.origin == self.origin && o.member + 1 == self.member)
+        other.is_some_and(|other| other.next() == self)
     }
 }
 
 /// 128 bits of contents: enough to tell files apart; what is built on it is proved by decoding.
 type ContentHash = u128;
 
-/// Of files that share a name without versions, at most so many are looked at.
-const MAX_NAMESAKES: usize = 256;
+/// Of files that share contents, a path, or a name without versions, at most so many are looked at.
+const MAX_CANDIDATES: usize = 256;
 
 /// All files that a delta can copy from.
 pub struct FileIndex<'a> {
@@ -155,14 +159,15 @@ impl<'a> FileIndex<'a> {
         let namesakes = self.by_path.get(&member.path).map_or(&[][..], Vec::as_slice);
         let of_kind = |file: &FileRef| self.member(*file).kind == member.kind;
         let path_rank = |file: &FileRef| (of_kind(file), file.is_after(last), *file);
-        let same_path = namesakes.iter().copied().max_by_key(path_rank);
+        let same_path = candidates(namesakes, last).max_by_key(path_rank);
         let equals =
             hash.and_then(|hash| self.by_content.get(&hash)).map_or(&[][..], Vec::as_slice);
         let content_rank = |file: &FileRef| {
             let is_same_path = self.member(*file).path == member.path;
             (is_same_path && of_kind(file), file.is_after(last), is_same_path, *file)
         };
-        let same_content = equals.iter().copied().max_by_key(content_rank);
+        let equal_namesakes = candidates(namesakes, last).filter(|file| contains(equals, *file));
+        let same_content = candidates(equals, last).chain(equal_namesakes).max_by_key(content_rank);
         if let Some(file) = same_content {
             let is_same_path = self.member(file).path == member.path && of_kind(&file);
             let header =
@@ -192,8 +197,19 @@ impl<'a> FileIndex<'a> {
             let distance = (old.data.end - old.data.start).abs_diff(size);
             (shared, std::cmp::Reverse(distance), **file)
         };
-        files.iter().rev().take(MAX_NAMESAKES).max_by_key(rank).copied()
+        files.iter().rev().take(MAX_CANDIDATES).max_by_key(rank).copied()
     }
+}
+
+/// What is worth a look among `files`, which are in order: the topmost ones, and the one that comes
+/// after `last`. A layer may have any number of files with one path, or with equal contents.
+fn candidates(files: &[FileRef], last: Option<FileRef>) -> impl Iterator<Item = FileRef> {
+    let next = last.map(FileRef::next).filter(|next| contains(files, *next));
+    files.iter().rev().take(MAX_CANDIDATES).copied().chain(next)
+}
+
+fn contains(files: &[FileRef], file: FileRef) -> bool {
+    files.binary_search(&file).is_ok()
 }
 
 fn sizes_of(targets: &[&dyn ReadAt]) -> Result<HashSet<u64>, ReadError> {
@@ -218,4 +234,51 @@ fn hash_range(from: &dyn ReadAt, range: &Range<u64>) -> Result<ContentHash, Read
         at += length;
     }
     Ok(hash.digest128())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tar of files named by their numbers, in the order of `numbers`, all with equal contents.
+    fn equal_files(numbers: impl Iterator<Item = usize>) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for number in numbers {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(3);
+            builder.append_data(&mut header, format!("file{number}"), &b"abc"[..]).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn of_many_equal_files_the_one_with_the_path_or_the_next_one_is_chosen() {
+        let count = MAX_CANDIDATES * 2;
+        let (base, same) = (equal_files(0..count), equal_files(0..count));
+        let moved = equal_files((0..count).map(|number| number + count));
+        let index = FileIndex::build(&[&base], &[&same, &moved]).unwrap();
+        let old_of = |target: &Vec<u8>| -> Vec<u32> {
+            let map = TarMap::of(target).unwrap();
+            let choices = index.choose_counterparts(target, &map).unwrap();
+            let old = |choice: &Choice| match choice.data {
+                Some(Counterpart::Same(file)) => file.member,
+                other => panic!("{other:?}"),
+            };
+            choices.iter().map(old).collect()
+        };
+        assert!(old_of(&same).into_iter().eq((0u32..).take(count)));
+        // The first moved file takes the topmost; there is none after it, so the others do too.
+        assert!(old_of(&moved).iter().all(|old| *old as usize == count - 1));
+    }
+
+    #[test]
+    fn few_of_many_files_are_looked_at() {
+        let files: Vec<FileRef> =
+            (0..100_000).map(|member| FileRef { origin: 0, member }).collect();
+        let last = FileRef { origin: 0, member: 10 };
+        let seen: Vec<_> = candidates(&files, Some(last)).collect();
+        assert_eq!(seen.len(), MAX_CANDIDATES + 1);
+        assert!(seen.contains(&last.next()));
+        assert_eq!(candidates(&files[..5], Some(last)).count(), 5);
+    }
 }

@@ -67,7 +67,9 @@ pub fn match_layer(
             covers.push(header_cover(index, member, header));
         }
         match choice.data {
-            Some(Counterpart::Same(file)) => covers.push(same_data_cover(index, member, file)),
+            Some(Counterpart::Same(file)) => {
+                covers.push(same_data_cover(index, member, file, target.size()));
+            }
             Some(Counterpart::Like(_)) if Pair::of(index, member, choice).is_some() => {
                 pair_covers.next().into_iter().flatten().for_each(|cover| covers.push(cover));
             }
@@ -129,13 +131,19 @@ fn header_cover(index: &FileIndex<'_>, member: &Member, old: FileRef) -> Cover {
     Cover { target: member.header, length, origin: OriginId(old.origin), at: old_member.header }
 }
 
-/// Equal contents, and the padding after them where the old file has as much.
-fn same_data_cover(index: &FileIndex<'_>, member: &Member, old: FileRef) -> Cover {
+/// Equal contents, and the padding after them where both have it: a tar may end without.
+fn same_data_cover(
+    index: &FileIndex<'_>,
+    member: &Member,
+    old: FileRef,
+    target_bytes: u64,
+) -> Cover {
     let old_data = &index.member(old).data;
     let data_length = member.data.end - member.data.start;
     let padded = align(member.data.end) - member.data.start;
     let fits = old_data.start.is_multiple_of(BLOCK_BYTES)
         && member.data.start.is_multiple_of(BLOCK_BYTES)
+        && member.end() <= target_bytes
         && old_data.start + padded <= index.origin(old.origin).size();
     let length = if fits { padded } else { data_length };
     Cover { target: member.data.start, length, origin: OriginId(old.origin), at: old_data.start }

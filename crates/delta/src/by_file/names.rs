@@ -8,9 +8,9 @@ pub(super) fn without_versions(path: &[u8]) -> Vec<u8> {
     let mut rest = path;
     while let Some(first) = rest.first() {
         let starts_word = !name.last().is_some_and(u8::is_ascii_alphanumeric);
-        let length = match hash_length(rest) {
-            length @ 1.. if starts_word => length,
-            _ => version_length(rest),
+        let length = match if starts_word { hash_length(rest) } else { 0 } {
+            0 => version_length(rest),
+            length => length,
         };
         match length {
             0 => name.push(*first),
@@ -53,12 +53,17 @@ fn version_length(text: &[u8]) -> usize {
     length
 }
 
+/// The longest hash that is taken for one: SHA-512 in hex. A bound, since names may be long.
+const MAX_HASH_DIGITS: usize = 128;
+
 /// Length of the hash of 8 or more hex digits, a decimal one among them, that `text` starts with.
 fn hash_length(text: &[u8]) -> usize {
-    let word = text.iter().take_while(|c| c.is_ascii_alphanumeric()).count();
+    let start = &text[..text.len().min(MAX_HASH_DIGITS + 1)];
+    let word = start.iter().take_while(|c| c.is_ascii_alphanumeric()).count();
     let is_hex = text[..word].iter().all(u8::is_ascii_hexdigit);
     let has_digit = text[..word].iter().any(u8::is_ascii_digit);
-    if word >= 8 && is_hex && has_digit { word } else { 0 }
+    let is_hash = (8..=MAX_HASH_DIGITS).contains(&word) && is_hex && has_digit;
+    if is_hash { word } else { 0 }
 }
 
 #[cfg(test)]
@@ -78,6 +83,13 @@ mod tests {
         ] {
             assert_eq!(without_versions(path.as_bytes()), name.as_bytes(), "{path}");
         }
+    }
+
+    #[test]
+    fn what_is_longer_than_any_hash_is_none() {
+        let digits = "ab1c".repeat(MAX_HASH_DIGITS / 4);
+        assert_eq!(without_versions(format!("x-{digits}.js").as_bytes()), b"x-#.js");
+        assert_ne!(without_versions(format!("x-{digits}a.js").as_bytes()), b"x-#.js");
     }
 
     #[test]
