@@ -156,8 +156,22 @@ fn verifying_finds_one_bit() {
     bench.run(&["system", "check"]).expect(0);
     file.set_len(100).unwrap();
     insta::assert_snapshot!(bench.run(&["system", "check"]).expect(7).transcript());
-    let unpack = bench.run(&["image", "unpack", "golden-multi:target", "files"]);
-    assert_ne!(unpack.code, 0);
+}
+
+/// Damage in a file's bytes is found by the digest, and in a header by the parser first.
+#[test]
+fn a_damaged_layer_is_not_unpacked_in_silence() {
+    for offset in [0, 200_000] {
+        let bench = Bench::with(&[golden("multi", "target.tar")]);
+        let layer = facts("multi")["target"]["diff_ids"][1].clone();
+        let digits = &layer.as_str().unwrap()["sha256:".len()..];
+        let path = bench.path("store/blobs/sha256").join(digits);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[offset] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let run = bench.run(&["-q", "image", "unpack", "golden-multi:target", "files"]).expect(7);
+        assert!(run.stderr.contains(digits), "{}", run.stderr);
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tarball::{DiffId, Digester, ImageId};
 
 use super::QueryError;
 use crate::failure::{Failure, FailureKind};
-use crate::progress::{Progress, Step};
+use crate::progress::{NoProgress, Progress, Step};
 
 /// What was unpacked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,6 +42,14 @@ pub enum UnpackImageError {
         /// The layer.
         layer: DiffId,
     },
+    /// A stored layer does not have the bytes that it should have, and so could not be unpacked.
+    #[error("layer {layer} is damaged in the store")]
+    DamagedLayer {
+        /// The layer.
+        layer: DiffId,
+        /// What that led to.
+        source: UnpackError,
+    },
     /// A layer could not be read, or the directory not be written.
     #[error(transparent)]
     Unpack(#[from] UnpackError),
@@ -50,7 +58,7 @@ pub enum UnpackImageError {
 /// A stored layer does not have the bytes that it should have.
 #[derive(Debug, thiserror::Error)]
 #[error("its bytes have digest {found}")]
-struct DamagedLayer {
+struct WrongDigest {
     found: DiffId,
 }
 
@@ -80,7 +88,26 @@ pub fn unpack(
     progress.begin(&Step::Unpacking, Some(image.compute_size_bytes()));
     let report = tarball::unpack::unpack(&layers, directory, &UnpackOptions::default());
     progress.end();
-    Ok(Unpacked::of(image.id, report?))
+    match report {
+        Ok(report) => Ok(Unpacked::of(image.id, report)),
+        Err(error) => Err(blamed(error, &files)),
+    }
+}
+
+/// A layer that cannot be parsed may be one that was never a tar, or one that is damaged here.
+fn blamed(error: UnpackError, files: &[LayerFile]) -> UnpackImageError {
+    let (UnpackError::Layer { layer, .. } | UnpackError::Refused { layer, .. }) = error else {
+        return error.into();
+    };
+    let file = files.iter().find(|file| file.diff_id == layer);
+    let read =
+        file.map(|file| io::copy(&mut CheckedLayer::new(file, &NoProgress), &mut io::sink()));
+    match read {
+        Some(Err(found)) if is_damage(&found) => {
+            UnpackImageError::DamagedLayer { layer, source: error }
+        }
+        _ => error.into(),
+    }
 }
 
 /// A stored layer that is hashed while it is read; its end is told only when the digest is right.
@@ -112,7 +139,7 @@ impl Read for CheckedLayer<'_> {
         {
             let found = DiffId(digester.finish());
             if found != self.file.diff_id {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, DamagedLayer { found }));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, WrongDigest { found }));
             }
         }
         Ok(count)
@@ -143,7 +170,7 @@ impl Failure for UnpackImageError {
     fn kind(&self) -> FailureKind {
         match self {
             Self::Query(error) => error.kind(),
-            Self::MissingLayer { .. } => FailureKind::StoredDamaged,
+            Self::MissingLayer { .. } | Self::DamagedLayer { .. } => FailureKind::StoredDamaged,
             Self::Unpack(UnpackError::Open { source, .. }) if is_damage(source) => {
                 FailureKind::StoredDamaged
             }
@@ -175,7 +202,7 @@ impl Failure for UnpackImageError {
 }
 
 fn is_damage(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|error| error.is::<DamagedLayer>())
+    error.get_ref().is_some_and(|error| error.is::<WrongDigest>())
 }
 
 fn is_full(error: &io::Error) -> bool {
