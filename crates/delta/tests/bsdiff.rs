@@ -14,7 +14,7 @@ fn to_patch(old: &[u8], new: &[u8], covers: &[ByteCover]) -> Vec<u8> {
         let end = cover.new + cover.length;
         let next = all.get(i + 1);
         let extra = &new[end..next.map_or(new.len(), |next| next.new)];
-        let seek = next.map_or(0, |next| next.old as i64 - (cover.old + cover.length) as i64);
+        let seek = next.map_or(0, |next| distance(cover.old + cover.length, next.old));
         patch.extend((cover.length as u64).to_le_bytes());
         patch.extend((extra.len() as u64).to_le_bytes());
         patch.extend(sign_and_magnitude(seek));
@@ -23,6 +23,10 @@ fn to_patch(old: &[u8], new: &[u8], covers: &[ByteCover]) -> Vec<u8> {
         patch.extend(extra);
     }
     patch
+}
+
+fn distance(from: usize, to: usize) -> i64 {
+    i64::try_from(to).unwrap() - i64::try_from(from).unwrap()
 }
 
 fn sign_and_magnitude(value: i64) -> [u8; 8] {

@@ -5,6 +5,7 @@
 //! 2003): exact matches are found in a suffix array, kept where they beat the alignment that is in
 //! force, and extended both ways for as long as at least half of the bytes agree.
 
+mod cost;
 mod scan;
 mod suffix;
 
@@ -26,6 +27,6 @@ pub const MAX_OLD_BYTES: u64 = i32::MAX as u64;
 
 /// Peak memory of [`match_bytes`], both strings included.
 pub fn memory_bytes(old_bytes: u64, new_bytes: u64) -> u64 {
-    // Suffix array entries, the bucket table, and working space of the sort.
-    old_bytes.saturating_mul(5).saturating_add(new_bytes).saturating_add(1 << 19)
+    // Suffix array entries and the bucket table; the new string, and its parts for a trial.
+    old_bytes.saturating_mul(5).saturating_add(new_bytes.saturating_mul(3)).saturating_add(1 << 20)
 }

@@ -1,10 +1,31 @@
 //! The scan over the new bytes that turns exact matches into covers.
 
 use super::ByteCover;
+use super::cost::estimate_bytes;
 use super::suffix::{Match, SuffixIndex, common_prefix};
 
-/// A match must agree in this many bytes more than the alignment in force to take its place.
-const MIN_GAIN_BYTES: usize = 8;
+/// How readily the scan changes alignment, and keeps a cover.
+#[derive(Debug, Clone, Copy)]
+struct Style {
+    /// A match must agree in this many bytes more than the alignment in force to take its place.
+    min_gain_bytes: usize,
+    /// How many agreeing bytes make up for one that does not, when a cover is extended.
+    difference_penalty: i64,
+    /// What a cover costs, in tenths of a byte; a literal byte costs half a byte.
+    cover_cost: usize,
+    /// What a difference within a cover costs, in tenths of a byte.
+    difference_cost: usize,
+}
+
+/// Measured on system libraries, which change by shifted references (the first serves them best),
+/// and on extension modules that were compiled anew (the last): which one is cheaper is tried.
+const STYLES: [Style; 2] = [
+    Style { min_gain_bytes: 8, difference_penalty: 1, cover_cost: 40, difference_cost: 14 },
+    Style { min_gain_bytes: 24, difference_penalty: 2, cover_cost: 60, difference_cost: 20 },
+];
+
+/// With fewer covers than this, there is nothing to choose between styles.
+const MIN_COVERS_TO_COMPARE: usize = 8;
 
 /// From this length on, a match that does not win is not looked for again at every byte within it.
 const LONG_MATCH_BYTES: usize = 64;
@@ -16,15 +37,24 @@ pub fn match_bytes(old: &[u8], new: &[u8]) -> Option<Vec<ByteCover>> {
         return Some(vec![whole]);
     }
     let index = SuffixIndex::of(old)?;
-    let mut scan =
-        Scan { old, new, index, covers: Vec::new(), last: Match::default(), last_new: 0 };
+    let covers = scan_all(old, new, &index, STYLES[0]);
+    if covers.len() < MIN_COVERS_TO_COMPARE {
+        return Some(covers);
+    }
+    let others = scan_all(old, new, &index, STYLES[1]);
+    [covers, others].into_iter().min_by_key(|covers| estimate_bytes(old, new, covers))
+}
+
+fn scan_all(old: &[u8], new: &[u8], index: &SuffixIndex<'_>, style: Style) -> Vec<ByteCover> {
+    let (covers, last) = (Vec::new(), Match::default());
+    let mut scan = Scan { old, new, index, style, covers, last, last_new: 0 };
     let mut position = 0;
     while position < new.len() {
         position = scan.advance(position);
     }
     scan.close_cover(new.len(), Match::default());
-    scan.covers.retain(|cover| pays(old, new, cover));
-    Some(scan.covers)
+    scan.covers.retain(|cover| pays(old, new, cover, style));
+    scan.covers
 }
 
 /// The covers of `new` that are equal to ranges of `old` and at least `min_bytes` long, for
@@ -60,18 +90,18 @@ fn nearly_equal(old: &[u8], new: &[u8]) -> Option<ByteCover> {
 }
 
 /// Whether a cover costs less than sending its bytes: a rough model of what entropy coding leaves.
-fn pays(old: &[u8], new: &[u8], cover: &ByteCover) -> bool {
+fn pays(old: &[u8], new: &[u8], cover: &ByteCover, style: Style) -> bool {
     let old = &old[cover.old..cover.old + cover.length];
     let new = &new[cover.new..cover.new + cover.length];
     let different = old.iter().zip(new).filter(|(a, b)| a != b).count();
-    // In tenths of a byte: a literal byte costs about a half, a cover four, a difference 1.4.
-    cover.length * 5 >= 40 + different * 14
+    cover.length * 5 >= style.cover_cost + different * style.difference_cost
 }
 
 struct Scan<'a> {
     old: &'a [u8],
     new: &'a [u8],
-    index: SuffixIndex<'a>,
+    index: &'a SuffixIndex<'a>,
+    style: Style,
     covers: Vec<ByteCover>,
     /// The alignment in force: where its match starts in old …
     last: Match,
@@ -104,7 +134,7 @@ impl Scan<'_> {
                 counted_to = end;
             }
             let is_continuation = found.length == agreed && found.length != 0;
-            if is_continuation || found.length > agreed + MIN_GAIN_BYTES {
+            if is_continuation || found.length > agreed + self.style.min_gain_bytes {
                 return (position, found, agreed);
             }
             // Within a long match nothing changes until the alignment in force disagrees.
@@ -142,12 +172,12 @@ impl Scan<'_> {
     /// Ends the alignment in force at its best length, and begins the one of `found`.
     fn close_cover(&mut self, position: usize, found: Match) {
         let (old, new) = self.aligned(self.last_new, position);
-        let mut forward = best_extension(old.iter().zip(new));
+        let mut forward = self.best_extension(old.iter().zip(new));
         let mut backward = 0;
         if position < self.new.len() {
             let old_before = self.old[..found.at].iter().rev();
             let new_before = self.new[self.last_new..position].iter().rev();
-            backward = best_extension(old_before.zip(new_before));
+            backward = self.best_extension(old_before.zip(new_before));
             let between = position - self.last_new;
             if forward + backward > between {
                 let overlap = forward + backward - between;
@@ -161,6 +191,19 @@ impl Scan<'_> {
         }
         self.last = Match { at: found.at - backward, length: 0 };
         self.last_new = position - backward;
+    }
+
+    /// The length at which agreeing bytes outweigh disagreeing ones the most.
+    fn best_extension<'b>(&self, pairs: impl Iterator<Item = (&'b u8, &'b u8)>) -> usize {
+        let (mut score, mut best, mut length) = (0i64, 0i64, 0);
+        for (i, (a, b)) in pairs.enumerate() {
+            score += if a == b { 1 } else { -self.style.difference_penalty };
+            if score > best {
+                best = score;
+                length = i + 1;
+            }
+        }
+        length
     }
 
     /// How many of the `overlap` bytes from `start` on agree better with the ending alignment.
@@ -178,19 +221,6 @@ impl Scan<'_> {
         }
         split
     }
-}
-
-/// The length at which agreeing bytes outnumber disagreeing ones the most.
-fn best_extension<'a>(pairs: impl Iterator<Item = (&'a u8, &'a u8)>) -> usize {
-    let (mut score, mut best, mut length) = (0i64, 0i64, 0);
-    for (i, (a, b)) in pairs.enumerate() {
-        score += if a == b { 1 } else { -1 };
-        if score > best {
-            best = score;
-            length = i + 1;
-        }
-    }
-    length
 }
 
 #[cfg(test)]

@@ -89,10 +89,9 @@ pub enum DecodeError {
         /// Why not.
         source: ReadError,
     },
-    /// All that was read was as it should be, but what came out is not: an origin is damaged.
-    #[error(
-        "frame {frame} of the delta made wrong bytes: an origin that it copies from is damaged"
-    )]
+    /// All that was read was as it should be, but what came out is not: an origin is damaged, or
+    /// was when the delta was made.
+    #[error("frame {frame} of the delta made wrong bytes")]
     OutputWrong {
         /// Counted from 0.
         frame: u64,
