@@ -1,7 +1,6 @@
 //! How a delta is packed as an image: labels of its config say what it is, and each layer of the
-//! target has a layer of its own (`docs/formats/balena.md`, `docs/formats/silt-0.md`).
-
-use std::io::{self, Read};
+//! target has a [layer of its own](crate::delta_layer) (`docs/formats/balena.md`,
+//! `docs/formats/silt-0.md`).
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -251,74 +250,3 @@ impl Labels<'_> {
         value.transpose().map_err(|source| DeltaImageError::BadLabel { delta, label, source })
     }
 }
-
-/// A delta layer's tar could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum DeltaLayerError {
-    /// The tar could not be read.
-    #[error("cannot read the tar of delta layer {layer}")]
-    Read {
-        /// The layer of the delta image.
-        layer: DiffId,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The tar does not hold what a delta layer holds.
-    #[error("delta layer {layer} does not hold the one file {expected:?}")]
-    Member {
-        /// The layer of the delta image.
-        layer: DiffId,
-        /// The name of the one member that it should have.
-        expected: &'static str,
-    },
-}
-
-/// Calls `apply` with the delta inside the tar of a delta layer, then reads the tar to its end, so
-/// that what checks its digest has seen all of it.
-pub fn with_member<T, E: From<DeltaLayerError>>(
-    format: DeltaFormat,
-    layer: DiffId,
-    tar: &mut dyn Read,
-    apply: impl FnOnce(&mut dyn Read) -> Result<T, E>,
-) -> Result<T, E> {
-    let expected = format.member_name();
-    let read_error = |source| DeltaLayerError::Read { layer, source };
-    let member_error = DeltaLayerError::Member { layer, expected };
-    let mut archive = tar::Archive::new(&mut *tar);
-    let mut entries = archive.entries().map_err(read_error)?;
-    let mut entry = match entries.next() {
-        Some(entry) => entry.map_err(read_error)?,
-        None => return Err(member_error.into()),
-    };
-    let is_expected = entry.header().entry_type().is_file()
-        && entry.path_bytes().strip_prefix(b"./").unwrap_or(&entry.path_bytes())
-            == expected.as_bytes();
-    if !is_expected {
-        return Err(member_error.into());
-    }
-    let result = apply(&mut entry)?;
-    io::copy(tar, &mut io::sink()).map_err(read_error)?;
-    Ok(result)
-}
-
-/// Bytes of the tar of a delta layer before its one member's contents: the header.
-pub const MEMBER_OFFSET_BYTES: u64 = 512;
-
-/// The header of the one member of a delta layer's tar; after its contents come the padding to 512
-/// bytes and [`TAR_END_BYTES`] zeros.
-pub fn member_header(format: DeltaFormat, size_bytes: u64) -> [u8; 512] {
-    let mut header = tar::Header::new_gnu();
-    header.as_mut_bytes()[..format.member_name().len()]
-        .copy_from_slice(format.member_name().as_bytes());
-    header.set_size(size_bytes);
-    header.set_mode(0o600);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_entry_type(tar::EntryType::Regular);
-    header.set_cksum();
-    *header.as_bytes()
-}
-
-/// Bytes of the blocks that end a tar.
-pub const TAR_END_BYTES: u64 = 1024;

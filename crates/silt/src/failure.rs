@@ -189,6 +189,12 @@ impl Failure for store::EditError {
     }
 }
 
+/// Whether the system had no room for what was written.
+pub(crate) fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
 /// What a delta could not be decoded for: itself, or a damaged or unreadable base.
 pub(crate) fn kind_of_decode(error: &DecodeError) -> FailureKind {
     match error {

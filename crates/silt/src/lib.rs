@@ -1,7 +1,7 @@
 //! The operations on images: load, delta, save, and what the store answers.
 //!
 //! - [`load`]: plan, then write, what an archive or a stored delta holds.
-//! - [`delta_image`]: how a delta is packed as an image.
+//! - [`delta_image`], [`delta_layer`]: how a delta is packed as an image.
 //! - [`sink`]: the trait through which every place takes in images.
 //! - [`failure`]: what kind of failure an error is, and what there is to do.
 //! - [`progress`]: what users see while it runs.
@@ -9,6 +9,7 @@
 
 pub mod create;
 pub mod delta_image;
+pub mod delta_layer;
 pub mod failure;
 mod gzip;
 pub mod load;

@@ -1,11 +1,14 @@
 //! What an archive or a delta holds and needs, without a change to anything.
 
+use std::collections::HashSet;
+
 use delta::native::{Limits, read_needs};
 use serde::{Serialize, Serializer};
 use tarball::archive::{ArchivedImage, SkippedImage};
 use tarball::{Compression, DiffId, Digest, ImageId, Name, Platform};
 
-use crate::delta_image::{DeltaFormat, DeltaImage, with_member};
+use crate::delta_image::{DeltaFormat, DeltaImage};
+use crate::delta_layer::with_member;
 use crate::load::{LoadError, OpenedInput};
 
 /// What an input holds.
@@ -77,7 +80,7 @@ pub struct ShownSkipped {
     pub platforms: Vec<String>,
 }
 
-/// Looks at an input. Of a delta, only the head of each layer is read.
+/// Looks at an input. Plain layers are not read; those of deltas are, against their digests.
 pub fn show(input: &OpenedInput) -> Result<Contents, LoadError> {
     let images = input.archive.images().iter().map(|image| show_image(input, image));
     let skipped = input.archive.skipped().iter().map(|image: &SkippedImage| ShownSkipped {
@@ -139,8 +142,8 @@ fn add_native_needs(
     delta: &DeltaImage,
     shown: &mut ShownDelta,
 ) -> Result<(), LoadError> {
-    let (mut output_bytes, mut memory_bytes) = (0, 0);
-    let made: Vec<DiffId> = (image.layers.iter().zip(&delta.target.diff_ids))
+    let (mut output_bytes, mut memory_bytes) = (0u64, 0);
+    let mut known: HashSet<DiffId> = (image.layers.iter().zip(&delta.target.diff_ids))
         .filter(|(layer, _)| layer.diff_id != DiffId::EMPTY_LAYER)
         .map(|(_, target)| *target)
         .collect();
@@ -148,14 +151,14 @@ fn add_native_needs(
         let mut layer_needs = vec![*target];
         if layer.diff_id != DiffId::EMPTY_LAYER && layer.stored.is_some() {
             let needs = head_of(input, layer, *target)?;
-            output_bytes += needs.output_bytes;
+            output_bytes = needs.output_bytes.saturating_add(output_bytes);
             memory_bytes = memory_bytes.max(needs.memory_bytes);
             let origins = needs.origins.iter();
             let diff_id =
                 |origin: &delta::native::Origin| DiffId(Digest::from_bytes(*origin.diff_id()));
             layer_needs = origins.map(diff_id).collect();
         }
-        layer_needs.retain(|layer| !made.contains(layer) && !shown.needs.contains(layer));
+        layer_needs.retain(|layer| known.insert(*layer));
         shown.needs.extend(layer_needs);
     }
     shown.output_bytes = Some(output_bytes);

@@ -4,11 +4,11 @@ use std::io;
 
 use delta::block_match::MatchError;
 use delta::exact::ExactError;
-use delta::librsync;
+use delta::librsync::{self, DeltaWriteError};
 use delta::native::{DecodeError, EncodeError};
 use tarball::{DiffId, ImageId, JsonError};
 
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, is_full};
 use crate::sink::SinkError;
 
 /// Why a delta was not made.
@@ -127,7 +127,11 @@ impl Failure for CreateError {
             Self::IsADelta { .. } | Self::SeveralBases { .. } => FailureKind::Usage,
             Self::UnprovenNative(DecodeError::Limit { .. }) => FailureKind::NoRoom,
             Self::Encode(EncodeError::Promise { .. }) => FailureKind::NoRoom,
-            Self::Scratch { source } if source.kind() == io::ErrorKind::StorageFull => {
+            Self::Scratch { source }
+            | Self::Encode(EncodeError::Write(source))
+            | Self::Exact(ExactError::Write(DeltaWriteError::Write { source }))
+                if is_full(source) =>
+            {
                 FailureKind::NoRoom
             }
             Self::Sink(error) => error.kind(),
@@ -149,6 +153,23 @@ impl Failure for CreateError {
                 Some("promise more with --apply-memory".into())
             }
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_no_room_whatever_was_being_written() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        for error in [
+            CreateError::Scratch { source: full() },
+            CreateError::Encode(EncodeError::Write(full())),
+            CreateError::Exact(DeltaWriteError::Write { source: full() }.into()),
+        ] {
+            assert_eq!(error.kind(), FailureKind::NoRoom, "{error:?}");
         }
     }
 }

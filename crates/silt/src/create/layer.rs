@@ -15,7 +15,8 @@ use tarball::{DiffId, Digester};
 
 use super::base::{Base, OpenLayer};
 use super::{CreateError, DeltaLayer, DeltaOptions, LayerReport, Level};
-use crate::delta_image::{DeltaFormat, MEMBER_OFFSET_BYTES, TAR_END_BYTES, member_header};
+use crate::delta_image::DeltaFormat;
+use crate::delta_layer::{MEMBER_OFFSET_BYTES, TAR_END_BYTES, member_header};
 use crate::progress::Progress;
 
 /// Makes the layers of a delta, one after the other.

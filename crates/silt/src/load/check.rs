@@ -9,7 +9,8 @@ use tarball::{DiffId, Digest};
 
 use super::LoadError;
 use super::source::Candidate;
-use crate::delta_image::{DeltaFormat, with_member};
+use crate::delta_image::DeltaFormat;
+use crate::delta_layer::with_member;
 use crate::progress::Progress;
 
 /// What a delta layer will make, and out of what.

@@ -8,7 +8,8 @@ use delta::native::DecodeError;
 use tarball::archive::ArchiveError;
 use tarball::{DiffId, ImageId, JsonError};
 
-use crate::delta_image::{DeltaImageError, DeltaLayerError};
+use crate::delta_image::DeltaImageError;
+use crate::delta_layer::DeltaLayerError;
 use crate::failure::{self, Failure, FailureKind};
 use crate::scratch::ScratchError;
 use crate::sink::SinkError;
@@ -186,12 +187,8 @@ impl Failure for LoadError {
             Self::Open { source, .. } | Self::ReadLayer { source, .. } => {
                 failure::kind_of_input(source)
             }
-            Self::Spool { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                FailureKind::NoRoom
-            }
-            Self::Scratch(error) if error.source.kind() == io::ErrorKind::StorageFull => {
-                FailureKind::NoRoom
-            }
+            Self::Spool { source, .. } if failure::is_full(source) => FailureKind::NoRoom,
+            Self::Scratch(error) if failure::is_full(&error.source) => FailureKind::NoRoom,
             Self::Spool { .. } | Self::Scratch(_) => FailureKind::Other,
             Self::Archive(error) => Failure::kind(error),
             Self::DeltaLayer(DeltaLayerError::Read { source, .. }) => {
@@ -203,6 +200,12 @@ impl Failure for LoadError {
             | Self::NotShared { .. } => FailureKind::Damaged,
             Self::NotADelta { .. } | Self::TagForSeveral { .. } => FailureKind::Usage,
             Self::BaseMissing { .. } => FailureKind::BaseMissing,
+            // Delta and base are at odds: where the base is found whole, the delta is at fault.
+            Self::Decode {
+                source: DecodeError::OutputWrong { .. } | DecodeError::OriginSize { .. },
+                origins,
+                ..
+            } if origins.is_empty() => FailureKind::Damaged,
             Self::Decode { source, .. } => failure::kind_of_decode(source),
             Self::WrongTarget { .. } => FailureKind::Damaged,
             Self::Librsync { source, .. } => failure::kind_of_librsync(source),
@@ -225,11 +228,11 @@ impl Failure for LoadError {
             Self::BaseDamaged { .. } => {
                 Some("`silt image verify` lists all that is damaged".into())
             }
+            Self::Decode { origins, .. } if !origins.is_empty() => {
+                Some("`silt image verify` lists all that is damaged".into())
+            }
             Self::Decode { source, .. } => match source {
                 DecodeError::Limit { .. } => Some("allow more with --max-memory".into()),
-                DecodeError::OutputWrong { .. } => {
-                    Some("`silt image verify` lists all that is damaged".into())
-                }
                 DecodeError::Version { .. } | DecodeError::Features { .. } => {
                     Some("a newer silt reads it".into())
                 }
@@ -245,6 +248,28 @@ impl Failure for LoadError {
             Self::Sink(error) => error.hint(),
             Self::Layer(error) => error.hint(),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use delta::OriginId;
+
+    #[test]
+    fn a_delta_is_blamed_unless_the_base_is_known_to_be_damaged() {
+        let layer = DiffId::EMPTY_LAYER;
+        let wrong = || DecodeError::OutputWrong { frame: 0, origins: vec![OriginId(0)] };
+        let size = || DecodeError::OriginSize { origin: OriginId(0), expected: 1, found: 2 };
+        for source in [wrong(), size()] {
+            let error = LoadError::Decode { layer, origins: Vec::new(), source };
+            assert_eq!((error.kind(), error.hint()), (FailureKind::Damaged, None));
+        }
+        for source in [wrong(), size()] {
+            let error = LoadError::Decode { layer, origins: vec![layer], source };
+            assert_eq!(error.kind(), FailureKind::StoredDamaged);
+            assert!(error.hint().is_some());
         }
     }
 }

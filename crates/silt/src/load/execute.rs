@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use delta::OriginId;
 use delta::librsync::{self, ApplyLimits};
 use delta::native::{DecodeError, LayerDecoder, Limits};
 use delta::read_at::{Concat, ReadAt};
@@ -11,7 +12,8 @@ use tarball::{DiffId, Digester};
 use super::plan::{Action, How, ImagePlan, LayerPlan, LoadPlan};
 use super::source::Candidate;
 use super::{Candidates, LoadError, LoadReport, LoadedImage};
-use crate::delta_image::{DeltaFormat, with_member};
+use crate::delta_image::DeltaFormat;
+use crate::delta_layer::with_member;
 use crate::progress::{Progress, Step};
 use crate::sink::{ImageTransaction, SinkError};
 
@@ -156,13 +158,13 @@ impl Job<'_> {
                 Ok(error) => error,
                 Err(source) => LoadError::ReadLayer { layer, source },
             },
-            DecodeError::OutputWrong { origins: ref read, .. } => {
-                let read = read.iter().map(|origin| origin.0 as usize);
-                let damaged = read.filter(|i| !is_whole(bases[*i], origins[*i]));
-                let origins = damaged.map(|i| origins[i]).collect();
+            source => {
+                let suspects = suspects(&source).into_iter().map(|origin| origin.0 as usize);
+                let suspects = suspects.filter_map(|i| Some((*bases.get(i)?, *origins.get(i)?)));
+                let damaged = suspects.filter(|(base, origin)| !is_whole(*base, *origin));
+                let origins = damaged.map(|(_, origin)| origin).collect();
                 LoadError::Decode { layer, origins, source }
             }
-            source => LoadError::Decode { layer, origins: Vec::new(), source },
         };
         let mut decoder = LayerDecoder::new(delta, &limits).map_err(error)?;
         while decoder.next_frame(&bases, out).map_err(error)?.is_some() {}
@@ -223,6 +225,15 @@ fn open_origins(
         }
     };
     origins.iter().map(open).collect()
+}
+
+/// The origins whose damage may be what an error comes from.
+fn suspects(error: &DecodeError) -> Vec<OriginId> {
+    match error {
+        DecodeError::OutputWrong { origins, .. } => origins.clone(),
+        DecodeError::OriginSize { origin, .. } => vec![*origin],
+        _ => Vec::new(),
+    }
 }
 
 /// Whether a layer's bytes still have its digest.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tarball::write::WriteError;
 use tarball::{DiffId, ImageId, JsonError};
 
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, is_full};
 use crate::scratch::ScratchError;
 
 /// Why an archive was not written. A file that was there before is there still.
@@ -115,8 +115,4 @@ impl Failure for SaveError {
             _ => None,
         }
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
