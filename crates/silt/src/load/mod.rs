@@ -11,6 +11,8 @@ mod input;
 mod plan;
 mod source;
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use store::Store;
 use tarball::{ImageId, Name, PlatformChoice};
@@ -74,7 +76,18 @@ pub fn plan_load(
     progress: &dyn Progress,
 ) -> Result<LoadPlan, LoadError> {
     let candidates = source::of_archive(&input.archive);
-    plan::plan(&candidates, store, options, input.spooled_bytes, progress)
+    let mut plan = plan::plan(&candidates, store, options, input.spooled_bytes, progress)?;
+    leave_names_to_the_last(&mut plan.images);
+    Ok(plan)
+}
+
+/// A name that several images claim goes to the last of them, as if each had been loaded after the
+/// other: a chain of deltas carries `latest` with each link.
+fn leave_names_to_the_last(images: &mut [ImagePlan]) {
+    let mut owners: HashMap<Name, ImageId> = HashMap::new();
+    for image in images.iter_mut().rev() {
+        image.names.retain(|name| *owners.entry(name.clone()).or_insert(image.id) == image.id);
+    }
 }
 
 /// Does what `plan` says. All images become visible together, or none does.
