@@ -38,7 +38,8 @@ impl<W: Write> GzipWriter<W> {
             true => vec![&[]],
             false => self.batch.chunks(MEMBER_BYTES).collect(),
         };
-        let members: Vec<Vec<u8>> = members.into_par_iter().map(compress_member).collect();
+        let members = members.into_par_iter().map(compress_member);
+        let members = members.collect::<io::Result<Vec<_>>>()?;
         members.iter().try_for_each(|member| self.out.write_all(member))?;
         self.batch.clear();
         self.is_empty = false;
@@ -46,13 +47,13 @@ impl<W: Write> GzipWriter<W> {
     }
 }
 
-fn compress_member(bytes: &[u8]) -> Vec<u8> {
+fn compress_member(bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut compressor = Compressor::new(CompressionLvl::best());
     let mut member = vec![0; compressor.gzip_compress_bound(bytes.len())];
     // It fails only for want of room, and the bound is enough.
-    let length = compressor.gzip_compress(bytes, &mut member).unwrap_or(0);
+    let length = compressor.gzip_compress(bytes, &mut member).map_err(io::Error::other)?;
     member.truncate(length);
-    member
+    Ok(member)
 }
 
 impl<W: Write> Write for GzipWriter<W> {
