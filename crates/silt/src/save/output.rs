@@ -6,8 +6,13 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::SaveError;
 use crate::progress::Progress;
+
+/// As many links as Linux follows.
+const MAX_LINKS: usize = 40;
 
 /// Where an archive goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,24 +66,48 @@ fn write_file(
     write: impl FnOnce(&mut dyn Write) -> Result<(), SaveError>,
 ) -> Result<u64, SaveError> {
     let write_error = |source| SaveError::write(path, source);
-    let folder = match path.parent() {
+    let target = follow_links(path).map_err(write_error)?;
+    let folder = match target.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
     // As any new file: what the umask leaves of rw for all.
     let permissions = Permissions::from_mode(0o666);
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = target.file_name().map(|name| name.to_string_lossy().into_owned());
     let prefix = format!(".{}.", name.unwrap_or_default());
     let mut temporary = tempfile::Builder::new()
         .prefix(&prefix)
         .permissions(permissions)
         .tempfile_in(folder)
-        .map_err(write_error)?;
+        .map_err(|error| write_error(plain(error)))?;
     let bytes = write_stream(temporary.as_file_mut(), path, progress, write)?;
     temporary.as_file().sync_all().map_err(write_error)?;
-    temporary.persist(path).map_err(|error| write_error(error.error))?;
+    temporary.persist(&target).map_err(|error| write_error(error.error))?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(write_error)?;
     Ok(bytes)
+}
+
+/// The file that a path means in the end, which need not be there. It is what gets replaced: a link
+/// to it stays a link.
+fn follow_links(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        if !path.is_symlink() {
+            return Ok(path);
+        }
+        let next = path.read_link()?;
+        // What is relative starts where the link lies.
+        path = path.parent().unwrap_or(Path::new("")).join(next);
+    }
+    Err(Errno::LOOP.into())
+}
+
+/// The error without the name of a temporary file, which nobody asked for.
+fn plain(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(_) => error,
+        None => error.kind().into(),
+    }
 }
 
 /// Counts and tells of the bytes that pass.
@@ -98,5 +127,47 @@ impl<W: Write> Write for Counted<'_, W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NoProgress;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn write_to(path: PathBuf) -> Result<u64, SaveError> {
+        write(&Output::Path(path), &NoProgress, |out| {
+            out.write_all(b"new").map_err(|source| SaveError::Compress { source })
+        })
+    }
+
+    #[test]
+    fn links_stay_and_what_they_lead_to_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("d")).unwrap();
+        fs::write(at("d/file"), b"old").unwrap();
+        symlink("d/second", at("first")).unwrap();
+        symlink("file", at("d/second")).unwrap();
+        symlink(at("d/absent"), at("dangling")).unwrap();
+        for (link, file) in [("first", "d/file"), ("dangling", "d/absent")] {
+            write_to(at(link)).unwrap();
+            assert_eq!(fs::read(at(file)).unwrap(), b"new");
+            assert!(at(link).is_symlink());
+        }
+        symlink("loop", at("loop")).unwrap();
+        assert!(matches!(write_to(at("loop")), Err(SaveError::Write { .. })));
+    }
+
+    #[test]
+    fn the_error_names_what_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let asked = folder.path().join("absent/image.tar");
+        let error = write_to(asked.clone()).unwrap_err();
+        let SaveError::Write { path, source } = error else { panic!("{error}") };
+        assert_eq!((path, source.kind()), (asked, io::ErrorKind::NotFound));
+        assert!(!source.to_string().contains("image.tar"), "{source}");
     }
 }
