@@ -4,7 +4,7 @@ use delta::native::Origin;
 use delta::read_at::{FileBasis, ReadAt};
 use store::{Store, Subject, Transaction};
 use tarball::manifest::media_type;
-use tarball::{DiffId, ImageConfig, ImageId, Name};
+use tarball::{DiffId, ImageConfig, ImageId, Manifest, Name};
 
 use super::CreateError;
 use crate::delta_image::{DeltaFormat, DeltaImage};
@@ -56,8 +56,11 @@ impl StoredImageFiles {
         };
         let layers = config.diff_ids.iter().map(open).collect::<Result<_, _>>()?;
         let original_manifest = image.original_manifest.map(|digest| {
-            let size_bytes = store.read_manifest(digest)?.len() as u64;
-            let media_type = media_type::MANIFEST.to_owned();
+            let raw = store.read_manifest(digest)?;
+            let size_bytes = raw.len() as u64;
+            // Whoever looks for the subject asks for it by this type. Old manifests do not say it.
+            let own = Manifest::parse(raw).ok().and_then(|manifest| manifest.media_type);
+            let media_type = own.unwrap_or_else(|| media_type::MANIFEST.to_owned());
             Ok::<_, CreateError>(Subject { media_type, digest, size_bytes })
         });
         let original_manifest = original_manifest.transpose()?;
