@@ -190,6 +190,7 @@ impl<'a> Emitter<'a> {
     pub(super) fn pad(&mut self, length: u64) -> Result {
         self.make_room(length)?;
         self.streams.raw(StreamId::Operations).push(PAD);
+        self.report.padding_bytes += length;
         self.take_target(length)
     }
 

@@ -32,6 +32,8 @@ pub struct EncodeReport {
     pub literal_bytes: u64,
     /// Bytes of the target that are tar headers, said by their fields.
     pub header_bytes: u64,
+    /// Bytes of the target that are zeros up to the end of a tar's block.
+    pub padding_bytes: u64,
     /// Bytes of the delta.
     pub delta_bytes: u64,
     /// Of these, the bytes of each stream, in the order of their ids in the format.

@@ -120,6 +120,7 @@ impl<'a> Maker<'a> {
         report.copied_bytes = encoded.copied_bytes;
         report.added_bytes = encoded.added_bytes;
         report.header_bytes = encoded.header_bytes;
+        report.padding_bytes = encoded.padding_bytes;
         report.literal_bytes = encoded.literal_bytes;
         Ok(())
     }
@@ -186,6 +187,7 @@ fn blank_report(target: &OpenLayer) -> LayerReport {
         copied_bytes: 0,
         added_bytes: 0,
         header_bytes: 0,
+        padding_bytes: 0,
         literal_bytes: 0,
     }
 }

@@ -104,7 +104,7 @@ pub struct CreateReport {
     pub scratch_bytes: u64,
 }
 
-/// Of what one layer of the target is made.
+/// Of what one layer of the target is made. The parts of one that is not shared sum to its size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LayerReport {
     /// The layer of the target.
@@ -121,6 +121,8 @@ pub struct LayerReport {
     pub added_bytes: u64,
     /// Bytes of it that are tar headers, said by their fields.
     pub header_bytes: u64,
+    /// Bytes of it that fill up a tar's blocks with zeros.
+    pub padding_bytes: u64,
     /// Bytes of it that the delta carries itself.
     pub literal_bytes: u64,
 }
