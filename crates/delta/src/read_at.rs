@@ -80,6 +80,16 @@ impl<T: ReadAt + ?Sized> ReadAt for Box<T> {
     }
 }
 
+impl<T: ReadAt + ?Sized> ReadAt for std::sync::Arc<T> {
+    fn size(&self) -> u64 {
+        (**self).size()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        (**self).read_exact_at(buffer, offset)
+    }
+}
+
 impl<T: ReadAt + ?Sized> ReadAt for &T {
     fn size(&self) -> u64 {
         (**self).size()
@@ -107,6 +117,13 @@ impl FileBasis {
     /// Wraps an open file whose size is known.
     pub fn with_size(file: File, size: u64) -> Self {
         Self { file, size }
+    }
+}
+
+impl FileBasis {
+    /// The file; where it stands is where it stood before, since nothing here moves it.
+    pub fn into_file(self) -> File {
+        self.file
     }
 }
 

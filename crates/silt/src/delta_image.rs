@@ -24,6 +24,9 @@ const NATIVE_NAMES: &str = "io.silt.delta.names";
 /// The version of the packaging and of the stream that this program writes and reads.
 const VERSION: &str = "0";
 
+/// Layers of a delta, or of its base. Engines stop at 127.
+const MAX_LAYERS: usize = 4096;
+
 /// Media type of a native delta as an OCI artifact.
 pub const NATIVE_ARTIFACT_TYPE: &str = "application/vnd.silt.delta.v0";
 /// Media type of a `balena` delta as an OCI artifact.
@@ -128,6 +131,14 @@ pub enum DeltaImageError {
         /// Why not.
         source: JsonError,
     },
+    /// More layers than any image has.
+    #[error("delta {delta} lists {layers} layers, and {MAX_LAYERS} are the most that is read")]
+    TooManyLayers {
+        /// The delta image.
+        delta: ImageId,
+        /// How many it lists, of its own or of its base.
+        layers: usize,
+    },
     /// Not each layer of the target has one of the delta.
     #[error("delta {delta} has {found} layers for the target's {expected}")]
     LayerCount {
@@ -167,6 +178,11 @@ impl DeltaImage {
         } else {
             return Ok(None);
         };
+        let base_layers = delta.base_layers.as_ref().map_or(0, Vec::len);
+        let layers = config.diff_ids.len().max(base_layers);
+        if layers > MAX_LAYERS {
+            return Err(DeltaImageError::TooManyLayers { delta: config.id, layers });
+        }
         let (found, expected) = (config.diff_ids.len(), delta.target.diff_ids.len());
         match found == expected {
             true => Ok(Some(delta)),

@@ -35,7 +35,7 @@ fn layer_row(layer: &LayerPlan) -> [String; 3] {
         Action::Write { stored_bytes } => {
             format!("write, from {} of the input", exact_size(*stored_bytes))
         }
-        Action::Rebuild { stored_bytes, origins } => {
+        Action::Rebuild { stored_bytes, origins, .. } => {
             let layers = if origins.len() == 1 { "layer" } else { "layers" };
             let stored = exact_size(*stored_bytes);
             format!("rebuild, from {stored} of the input and {} {layers}", origins.len())

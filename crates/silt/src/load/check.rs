@@ -4,20 +4,15 @@
 use std::io::{self, Read};
 
 use delta::librsync::{self, ApplyLimits};
-use delta::native::{LayerDecoder, Limits};
+use delta::native::{LayerDecoder, Limits, Needs};
 use tarball::{DiffId, Digest};
 
 use super::LoadError;
+use super::known::Base;
 use super::source::Candidate;
 use crate::delta_image::DeltaFormat;
 use crate::delta_layer::with_member;
 use crate::progress::Progress;
-
-/// What a delta layer will make, and out of what.
-pub(super) struct Checked {
-    pub(super) size_bytes: u64,
-    pub(super) origins: Vec<DiffId>,
-}
 
 /// Reads a plain layer; gives its size.
 pub(super) fn full_layer(
@@ -37,7 +32,7 @@ pub(super) fn native_layer(
     target: DiffId,
     memory_bytes: u64,
     progress: &dyn Progress,
-) -> Result<Checked, LoadError> {
+) -> Result<Needs, LoadError> {
     let limits = Limits { memory_bytes, output_bytes: u64::MAX };
     let mut tar = Counted { inner: candidate.open_layer(index)?, progress };
     let delta_layer = candidate.diff_id(index);
@@ -49,31 +44,25 @@ pub(super) fn native_layer(
             return Err(LoadError::WrongTarget { layer: target, made });
         }
         while decoder.check_frame().map_err(error)?.is_some() {}
-        let needs = decoder.needs();
-        let origin = |origin: &delta::native::Origin| DiffId(Digest::from_bytes(*origin.diff_id()));
-        Ok(Checked {
-            size_bytes: needs.output_bytes,
-            origins: needs.origins.iter().map(origin).collect(),
-        })
+        Ok(decoder.needs().clone())
     })
 }
 
-/// Reads a `balena` delta layer against `base`, which has `basis_bytes` in all.
+/// Reads a `balena` delta layer against `base`; gives the size of what it makes.
 pub(super) fn balena_layer(
     candidate: &Candidate<'_>,
     index: usize,
     target: DiffId,
-    base: Vec<DiffId>,
-    basis_bytes: u64,
+    base: &Base,
     progress: &dyn Progress,
-) -> Result<Checked, LoadError> {
+) -> Result<u64, LoadError> {
     let limits = ApplyLimits { max_output_bytes: u64::MAX };
     let mut tar = Counted { inner: candidate.open_layer(index)?, progress };
     let delta_layer = candidate.diff_id(index);
     with_member(DeltaFormat::Balena, delta_layer, &mut tar, |member| {
-        let report = librsync::check(member, basis_bytes, &limits)
+        let report = librsync::check(member, base.bytes, &limits)
             .map_err(|source| LoadError::Librsync { layer: target, source })?;
-        Ok(Checked { size_bytes: report.output_bytes(), origins: base })
+        Ok(report.output_bytes())
     })
 }
 

@@ -74,6 +74,28 @@ pub enum LoadError {
         /// The layer of the target.
         layer: DiffId,
     },
+    /// A layer that was there when the load was planned is not there any more.
+    #[error("layer {layer}, which image {image} needs, was removed meanwhile")]
+    LayerGone {
+        /// The image.
+        image: ImageId,
+        /// The layer.
+        layer: DiffId,
+    },
+    /// A native delta reads a layer of its target that is not made yet.
+    #[error("the delta for layer {layer} reads {origin}, which is not made before it")]
+    OriginTooEarly {
+        /// The layer of the target.
+        layer: DiffId,
+        /// The layer of the target that it wants to read.
+        origin: DiffId,
+    },
+    /// The delta image in the store is damaged.
+    #[error("layer {layer} of the delta is damaged in the store: its bytes have another digest")]
+    StoredDelta {
+        /// The layer of the delta.
+        layer: DiffId,
+    },
     /// One name was asked for, and there are several images.
     #[error("a tag was given, and the input holds {images} images")]
     TagForSeveral {
@@ -197,6 +219,7 @@ impl Failure for LoadError {
             Self::DeltaImage(_)
             | Self::DeltaLayer(_)
             | Self::MissingLayer { .. }
+            | Self::OriginTooEarly { .. }
             | Self::NotShared { .. } => FailureKind::Damaged,
             Self::NotADelta { .. } | Self::TagForSeveral { .. } => FailureKind::Usage,
             Self::BaseMissing { .. } => FailureKind::BaseMissing,
@@ -209,7 +232,10 @@ impl Failure for LoadError {
             Self::Decode { source, .. } => failure::kind_of_decode(source),
             Self::WrongTarget { .. } => FailureKind::Damaged,
             Self::Librsync { source, .. } => failure::kind_of_librsync(source),
-            Self::BaseDamaged { .. } | Self::StoredConfig { .. } => FailureKind::StoredDamaged,
+            Self::BaseDamaged { .. } | Self::StoredConfig { .. } | Self::StoredDelta { .. } => {
+                FailureKind::StoredDamaged
+            }
+            Self::LayerGone { .. } => FailureKind::Other,
             Self::NoRoom { .. } => FailureKind::NoRoom,
             Self::Resolve(error) => error.kind(),
             Self::Store(error) => error.kind(),

@@ -1,16 +1,20 @@
 //! Doing what a plan says: layers in order, then all images at once.
 
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use delta::OriginId;
 use delta::librsync::{self, ApplyLimits};
 use delta::native::{DecodeError, LayerDecoder, Limits};
 use delta::read_at::{Concat, ReadAt};
 use store::NewImage;
-use tarball::{DiffId, Digester};
+use tarball::DiffId;
 
-use super::plan::{Action, How, ImagePlan, LayerPlan, LoadPlan};
+use super::plan::{Action, ImagePlan, LayerPlan, LoadPlan};
 use super::source::Candidate;
+use super::verify::is_whole;
 use super::{Candidates, LoadError, LoadReport, LoadedImage};
 use crate::delta_image::DeltaFormat;
 use crate::delta_layer::with_member;
@@ -27,7 +31,8 @@ pub(super) fn execute<T: ImageTransaction>(
     let mut read_bytes = 0;
     for (candidate, image) in candidates.iter().zip(&plan.images) {
         for (index, layer) in image.layers.iter().enumerate() {
-            let job = Job { candidate, image, index, layer, progress };
+            let max_memory_bytes = plan.max_memory_bytes;
+            let job = Job { candidate, image, index, layer, max_memory_bytes, progress };
             read_bytes += job.make(&mut sink)?;
         }
     }
@@ -49,25 +54,23 @@ pub(super) fn execute<T: ImageTransaction>(
 
 /// Whatever was there when the plan was made, and is needed, stays until the end.
 fn hold_all(sink: &mut impl ImageTransaction, plan: &LoadPlan) -> Result<(), LoadError> {
-    let mut made = Vec::new();
+    let mut seen = HashSet::new();
     for image in &plan.images {
         let mut needed = Vec::new();
         for layer in &image.layers {
             match &layer.action {
-                Action::Present => needed.push(layer.diff_id),
-                Action::Rebuild { origins, .. } => needed.extend(origins),
-                Action::Write { .. } => {}
+                Action::Present => {
+                    needed.extend(seen.insert(layer.diff_id).then_some(layer.diff_id))
+                }
+                Action::Rebuild { origins, .. } => {
+                    needed.extend(origins.iter().filter(|origin| seen.insert(**origin)));
+                    seen.insert(layer.diff_id);
+                }
+                Action::Write { .. } => drop(seen.insert(layer.diff_id)),
             }
         }
-        made.extend(image.layers.iter().filter(|l| l.action != Action::Present).map(|l| l.diff_id));
-        needed.retain(|layer| !made.contains(layer));
-        let missing = sink.hold(&needed)?;
-        if !missing.is_empty() {
-            let base = match image.how {
-                How::Delta { base, .. } => base,
-                How::Present | How::Full => None,
-            };
-            return Err(LoadError::BaseMissing { delta: image.id, base, missing });
+        if let [layer, ..] = sink.hold(&needed)?[..] {
+            return Err(LoadError::LayerGone { image: image.id, layer });
         }
     }
     Ok(())
@@ -88,6 +91,7 @@ struct Job<'a> {
     image: &'a ImagePlan,
     index: usize,
     layer: &'a LayerPlan,
+    max_memory_bytes: u64,
     progress: &'a dyn Progress,
 }
 
@@ -106,7 +110,9 @@ impl Job<'_> {
         let layer = sink.layer(diff_id, self.layer.size_bytes)?;
         let mut out = Counted { inner: layer, progress: self.progress };
         match &self.layer.action {
-            Action::Rebuild { origins, .. } => self.rebuild(sink, origins, &mut out)?,
+            Action::Rebuild { format, origins, .. } => {
+                self.rebuild(sink, *format, origins, &mut out)?;
+            }
             _ => self.write(&mut out)?,
         }
         self.finish(sink, out.inner)?;
@@ -126,16 +132,13 @@ impl Job<'_> {
     fn rebuild<T: ImageTransaction>(
         &self,
         sink: &T,
+        format: DeltaFormat,
         origins: &[DiffId],
         out: &mut dyn Write,
     ) -> Result<(), LoadError> {
         let bases = open_origins(sink, origins, self.image)?;
         let mut tar = self.candidate.open_layer(self.index)?;
         let delta_layer = self.candidate.diff_id(self.index);
-        let format = match self.image.how {
-            How::Delta { format, .. } => format,
-            How::Present | How::Full => DeltaFormat::Silt,
-        };
         with_member(format, delta_layer, &mut tar, |member| match format {
             DeltaFormat::Silt => self.apply_native(member, origins, &bases, out),
             DeltaFormat::Balena => self.apply_balena(member, bases, out),
@@ -146,13 +149,14 @@ impl Job<'_> {
         &self,
         delta: &mut dyn io::Read,
         origins: &[DiffId],
-        bases: &[Box<dyn ReadAt>],
+        bases: &[Arc<dyn ReadAt>],
         out: &mut dyn Write,
     ) -> Result<(), LoadError> {
         let layer = self.layer.diff_id;
         let bases: Vec<&dyn ReadAt> = bases.iter().map(|base| base.as_ref()).collect();
-        // The plan held the delta's memory against its limit.
-        let limits = Limits { memory_bytes: u64::MAX, output_bytes: u64::MAX };
+        // The plan has seen this delta; a file that was changed since is held to the same limits.
+        let output_bytes = self.layer.size_bytes.unwrap_or(u64::MAX);
+        let limits = Limits { memory_bytes: self.max_memory_bytes, output_bytes };
         let error = |source| match source {
             DecodeError::Output(source) => match store_error(source) {
                 Ok(error) => error,
@@ -174,7 +178,7 @@ impl Job<'_> {
     fn apply_balena(
         &self,
         delta: &mut dyn io::Read,
-        bases: Vec<Box<dyn ReadAt>>,
+        bases: Vec<Arc<dyn ReadAt>>,
         out: &mut dyn Write,
     ) -> Result<(), LoadError> {
         let layer = self.layer.diff_id;
@@ -202,7 +206,8 @@ impl Job<'_> {
         if let SinkError::Layer(store::LayerError::WrongDigest { .. }) = error
             && let Action::Rebuild { origins, .. } = &self.layer.action
         {
-            for (base, layer) in open_origins(sink, origins, self.image)?.iter().zip(origins) {
+            for (base, layer) in open_origins(sink, origins, self.image)?.iter().zip(origins.iter())
+            {
                 if !is_whole(base.as_ref(), *layer) {
                     return Err(LoadError::BaseDamaged { layer: *layer });
                 }
@@ -212,19 +217,20 @@ impl Job<'_> {
     }
 }
 
+/// The origins in order, each opened once however often it is listed.
 fn open_origins(
     sink: &impl ImageTransaction,
     origins: &[DiffId],
     image: &ImagePlan,
-) -> Result<Vec<Box<dyn ReadAt>>, LoadError> {
-    let open = |layer: &DiffId| match sink.open_layer(*layer)? {
-        Some(open) => Ok(open),
-        None => {
-            let missing = vec![*layer];
-            Err(LoadError::BaseMissing { delta: image.id, base: None, missing })
+) -> Result<Vec<Arc<dyn ReadAt>>, LoadError> {
+    let mut open: HashMap<DiffId, Arc<dyn ReadAt>> = HashMap::new();
+    for layer in origins {
+        if let Entry::Vacant(place) = open.entry(*layer) {
+            let gone = LoadError::LayerGone { image: image.id, layer: *layer };
+            place.insert(sink.open_layer(*layer)?.ok_or(gone)?.into());
         }
-    };
-    origins.iter().map(open).collect()
+    }
+    Ok(origins.iter().filter_map(|layer| open.get(layer).cloned()).collect())
 }
 
 /// The origins whose damage may be what an error comes from.
@@ -234,23 +240,6 @@ fn suspects(error: &DecodeError) -> Vec<OriginId> {
         DecodeError::OriginSize { origin, .. } => vec![*origin],
         _ => Vec::new(),
     }
-}
-
-/// Whether a layer's bytes still have its digest.
-fn is_whole(layer: &dyn ReadAt, diff_id: DiffId) -> bool {
-    let mut digester = Digester::new();
-    let mut buffer = vec![0; 128 << 10];
-    let mut at = 0;
-    while at < layer.size() {
-        let left = usize::try_from(layer.size() - at).unwrap_or(usize::MAX);
-        let count = left.min(buffer.len());
-        if layer.read_exact_at(&mut buffer[..count], at).is_err() {
-            return false;
-        }
-        digester.update(&buffer[..count]);
-        at += count as u64;
-    }
-    DiffId(digester.finish()) == diff_id
 }
 
 /// The sink's own error, where one came through a writer.

@@ -8,8 +8,10 @@ mod check;
 mod error;
 mod execute;
 mod input;
+mod known;
 mod plan;
 mod source;
+mod verify;
 
 use std::collections::HashMap;
 

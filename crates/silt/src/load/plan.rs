@@ -1,13 +1,17 @@
 //! Planning a load: what is there, what is to be made, out of what, and whether it will fit.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use delta::OriginId;
+use delta::native::DecodeError;
 
 use serde::{Serialize, Serializer};
-use store::{Snapshot, Store};
-use tarball::{DiffId, ImageConfig, ImageId, Name, Platform};
+use store::Store;
+use tarball::{DiffId, Digest, ImageConfig, ImageId, Name, Platform};
 
-use super::check::{self, Checked};
+use super::check;
+use super::known::{Base, Known};
 use super::source::Candidate;
 use super::{Candidates, LoadError, LoadOptions};
 use crate::delta_image::{DeltaFormat, DeltaImage};
@@ -22,6 +26,9 @@ pub struct LoadPlan {
     pub room: Room,
     /// Of the input, bytes that had to be copied because it was a pipe.
     pub spooled_bytes: u64,
+    /// The limit that was planned with holds when the input is read again.
+    #[serde(skip)]
+    pub(super) max_memory_bytes: u64,
 }
 
 /// What is needed of the file system, and what it has.
@@ -104,10 +111,13 @@ pub enum Action {
     },
     /// It is made out of a delta and other layers.
     Rebuild {
+        /// How the delta is encoded.
+        format: DeltaFormat,
         /// Bytes of the delta layer in the input.
         stored_bytes: u64,
         /// The layers that are read: in order, those that the delta addresses.
-        origins: Vec<DiffId>,
+        #[serde(serialize_with = "as_list")]
+        origins: Arc<[DiffId]>,
     },
 }
 
@@ -122,8 +132,7 @@ pub(super) fn plan(
         return Err(LoadError::TagForSeveral { images: candidates.len() });
     }
     let snapshot = store.snapshot()?;
-    let known = Known { store, snapshot: &snapshot, made: HashMap::new(), planned: Vec::new() };
-    let mut planner = Planner { known, options, progress };
+    let mut planner = Planner { known: Known::new(store, &snapshot), options, progress };
     progress.begin(&Step::CheckingInput, None);
     let images = candidates.iter().map(|candidate| planner.image(candidate));
     let images = images.collect::<Result<Vec<_>, _>>()?;
@@ -134,46 +143,8 @@ pub(super) fn plan(
     {
         return Err(LoadError::NoRoom { room: Box::new(room) });
     }
-    Ok(LoadPlan { images, room, spooled_bytes })
-}
-
-/// What is there, and what will be by the time that it is needed.
-struct Known<'a> {
-    store: &'a Store,
-    snapshot: &'a Snapshot,
-    /// Layers that this load makes, with their sizes.
-    made: HashMap<DiffId, u64>,
-    /// Images that this load makes, with their layers.
-    planned: Vec<(ImageId, Vec<DiffId>)>,
-}
-
-impl Known<'_> {
-    /// The size of a layer that is there or will be.
-    fn layer_size(&self, layer: DiffId) -> Result<Option<u64>, LoadError> {
-        match self.made.get(&layer) {
-            Some(size) => Ok(Some(*size)),
-            None => Ok(self.store.layer(layer)?.map(|layer| layer.size_bytes)),
-        }
-    }
-
-    fn missing(&self, layers: &[DiffId]) -> Result<Vec<DiffId>, LoadError> {
-        let mut missing = Vec::new();
-        for layer in layers {
-            if self.layer_size(*layer)?.is_none() {
-                missing.push(*layer);
-            }
-        }
-        Ok(missing)
-    }
-
-    /// The layers of an image that is there or will be.
-    fn image_layers(&self, image: ImageId) -> Option<Vec<DiffId>> {
-        let planned = self.planned.iter().find(|(id, _)| *id == image);
-        let stored = || self.snapshot.get(image);
-        planned.map(|(_, layers)| layers.clone()).or_else(|| {
-            stored().map(|image| image.layers.iter().map(|layer| layer.diff_id).collect())
-        })
-    }
+    let max_memory_bytes = options.max_memory_bytes;
+    Ok(LoadPlan { images, room, spooled_bytes, max_memory_bytes })
 }
 
 struct Planner<'a> {
@@ -194,6 +165,7 @@ impl Planner<'_> {
             None => How::Full,
             Some(delta) => How::Delta { format: delta.format, base: delta.base },
         };
+        let mut base = None;
         let mut layers = Vec::new();
         for (index, diff_id) in target.diff_ids.iter().enumerate() {
             let size_bytes = self.known.layer_size(*diff_id)?;
@@ -202,14 +174,20 @@ impl Planner<'_> {
                     LayerPlan { diff_id: *diff_id, size_bytes, action: Action::Present }
                 }
                 (None, None) => self.full_layer(candidate, index)?,
-                (None, Some(delta)) => self.delta_layer(candidate, delta, index)?,
+                (None, Some(delta)) => {
+                    if base.is_none() {
+                        base = Some(self.known.base_of(delta)?);
+                    }
+                    let base = base.as_ref().and_then(Option::as_ref);
+                    self.delta_layer(candidate, delta, base, index)?
+                }
             };
             if let Some(size_bytes) = layer.size_bytes {
-                self.known.made.insert(*diff_id, size_bytes);
+                self.known.add_layer(*diff_id, size_bytes);
             }
             layers.push(layer);
         }
-        self.known.planned.push((target.id, target.diff_ids.clone()));
+        self.known.add_image(target.id, &target.diff_ids);
         Ok(ImagePlan {
             id: target.id,
             names,
@@ -232,7 +210,11 @@ impl Planner<'_> {
         }
     }
 
-    fn full_layer(&self, candidate: &Candidate<'_>, index: usize) -> Result<LayerPlan, LoadError> {
+    fn full_layer(
+        &mut self,
+        candidate: &Candidate<'_>,
+        index: usize,
+    ) -> Result<LayerPlan, LoadError> {
         let diff_id = candidate.diff_id(index);
         let stored_bytes = candidate.stored_bytes(index);
         let missing = LoadError::MissingLayer { image: candidate.config.id, layer: diff_id };
@@ -243,67 +225,79 @@ impl Planner<'_> {
     }
 
     fn delta_layer(
-        &self,
+        &mut self,
         candidate: &Candidate<'_>,
         delta: &DeltaImage,
+        base: Option<&Base>,
         index: usize,
     ) -> Result<LayerPlan, LoadError> {
-        let base_missing = |missing| LoadError::BaseMissing {
-            delta: candidate.config.id,
-            base: delta.base,
-            missing,
-        };
-        let diff_id = delta.target.diff_ids[index];
+        let (id, diff_id) = (candidate.config.id, delta.target.diff_ids[index]);
+        let base_missing =
+            |missing| LoadError::BaseMissing { delta: id, base: delta.base, missing };
         // The empty layer stands for one that base and target share, and that one is not here.
         if candidate.diff_id(index) == DiffId::EMPTY_LAYER {
-            return Err(match self.base_layers(delta) {
-                Some(base) if !base.contains(&diff_id) => {
-                    LoadError::NotShared { delta: candidate.config.id, layer: diff_id }
+            return Err(match base {
+                Some(base) if !base.layers.contains(&diff_id) => {
+                    LoadError::NotShared { delta: id, layer: diff_id }
                 }
                 _ => base_missing(vec![diff_id]),
             });
         }
-        let missing = || LoadError::MissingLayer { image: candidate.config.id, layer: diff_id };
-        let stored_bytes = candidate.stored_bytes(index).ok_or_else(missing)?;
-        let Checked { size_bytes, origins } = match delta.format {
-            DeltaFormat::Silt => {
-                let memory_bytes = self.options.max_memory_bytes;
-                check::native_layer(candidate, index, diff_id, memory_bytes, self.progress)?
+        let missing = LoadError::MissingLayer { image: id, layer: diff_id };
+        let stored_bytes = candidate.stored_bytes(index).ok_or(missing)?;
+        let (size_bytes, origins) = match (delta.format, base) {
+            (DeltaFormat::Silt, _) => self.native_layer(candidate, delta, index)?,
+            (DeltaFormat::Balena, Some(base)) if base.missing.is_empty() => {
+                let size = check::balena_layer(candidate, index, diff_id, base, self.progress)?;
+                (size, base.layers.clone())
             }
-            DeltaFormat::Balena => {
-                let base = self.balena_base(delta).map_err(|missing| match missing {
-                    Ok(missing) => base_missing(missing),
-                    Err(error) => error,
-                })?;
-                let sizes = base.iter().map(|layer| self.known.layer_size(*layer));
-                let sizes = sizes.collect::<Result<Vec<_>, _>>()?;
-                let basis_bytes = sizes.into_iter().flatten().fold(0, u64::saturating_add);
-                check::balena_layer(candidate, index, diff_id, base, basis_bytes, self.progress)?
+            (DeltaFormat::Balena, base) => {
+                return Err(base_missing(
+                    base.map(|base| base.missing.clone()).unwrap_or_default(),
+                ));
             }
         };
-        let missing = self.known.missing(&origins)?;
-        if !missing.is_empty() {
-            return Err(base_missing(missing));
-        }
-        let action = Action::Rebuild { stored_bytes, origins };
+        let format = delta.format;
+        let action = Action::Rebuild { format, stored_bytes, origins };
         Ok(LayerPlan { diff_id, size_bytes: Some(size_bytes), action })
     }
 
-    /// The layers of a delta's base: those that its label lists, or those of the image that it names.
-    fn base_layers(&self, delta: &DeltaImage) -> Option<Vec<DiffId>> {
-        let of_image = || delta.base.and_then(|base| self.known.image_layers(base));
-        delta.base_layers.clone().or_else(of_image)
-    }
-
-    /// The layers whose concatenation a `balena` delta addresses. Fails with what is missing.
-    fn balena_base(
-        &self,
+    /// Checks a native delta, and its origins: each must be here, and as large as it says.
+    fn native_layer(
+        &mut self,
+        candidate: &Candidate<'_>,
         delta: &DeltaImage,
-    ) -> Result<Vec<DiffId>, Result<Vec<DiffId>, LoadError>> {
-        let layers = self.base_layers(delta).ok_or(Ok(Vec::new()))?;
-        match self.known.missing(&layers).map_err(Err)? {
-            missing if missing.is_empty() => Ok(layers),
-            missing => Err(Ok(missing)),
+        index: usize,
+    ) -> Result<(u64, Arc<[DiffId]>), LoadError> {
+        let layer = delta.target.diff_ids[index];
+        let memory_bytes = self.options.max_memory_bytes;
+        let needs = check::native_layer(candidate, index, layer, memory_bytes, self.progress)?;
+        let mut origins = Vec::with_capacity(needs.origins.len());
+        let mut missing = Vec::new();
+        for (number, origin) in (0u32..).zip(&needs.origins) {
+            let diff_id = DiffId(Digest::from_bytes(*origin.diff_id()));
+            match self.known.layer_size(diff_id)? {
+                None if delta.target.diff_ids[index..].contains(&diff_id) => {
+                    return Err(LoadError::OriginTooEarly { layer, origin: diff_id });
+                }
+                None => missing.push(diff_id),
+                Some(found) if found != origin.size() => {
+                    let (origin, expected) = (OriginId(number), origin.size());
+                    let source = DecodeError::OriginSize { origin, expected, found };
+                    let is_whole = self.known.is_layer_whole(diff_id)?;
+                    let origins = if is_whole { Vec::new() } else { vec![diff_id] };
+                    return Err(LoadError::Decode { layer, origins, source });
+                }
+                Some(_) => {}
+            }
+            origins.push(diff_id);
+        }
+        match missing.is_empty() {
+            true => Ok((needs.output_bytes, origins.into())),
+            false => {
+                let (delta, base) = (candidate.config.id, delta.base);
+                Err(LoadError::BaseMissing { delta, base, missing })
+            }
         }
     }
 }
@@ -324,7 +318,8 @@ fn room_for(store: &Store, images: &[ImagePlan]) -> Result<Room, LoadError> {
     let (mut needed_bytes, mut needed_inodes) = (0u64, 0);
     for image in images.iter().filter(|image| image.how != How::Present) {
         let manifest_bytes = image.manifest.as_ref().map_or(0, Vec::len) as u64;
-        needed_bytes += image.config.len() as u64 + manifest_bytes;
+        let documents_bytes = image.config.len() as u64 + manifest_bytes;
+        needed_bytes = needed_bytes.saturating_add(documents_bytes);
         needed_inodes += DOCUMENTS;
         for layer in image.layers.iter().filter(|layer| layer.action != Action::Present) {
             let size_bytes = layer.size_bytes.unwrap_or(0);
@@ -351,4 +346,8 @@ fn display<T: std::fmt::Display, S: Serializer>(
 
 fn display_path<S: Serializer>(path: &std::path::Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&path.display())
+}
+
+fn as_list<S: Serializer>(layers: &Arc<[DiffId]>, serializer: S) -> Result<S::Ok, S::Error> {
+    layers.as_ref().serialize(serializer)
 }

@@ -2,11 +2,13 @@
 
 use std::io::Read;
 
+use delta::read_at::FileBasis;
 use store::{Store, StoredImage};
 use tarball::archive::{Archive, ArchivedImage};
 use tarball::{DiffId, ImageConfig, Name};
 
 use super::LoadError;
+use super::verify::is_whole;
 
 /// An image of the input: plain, or a delta.
 pub(super) struct Candidate<'a> {
@@ -61,7 +63,8 @@ impl Candidate<'_> {
         }
     }
 
-    /// The uncompressed tar of a layer, which must be in the input. It checks itself at its end.
+    /// The uncompressed tar of a layer, which must be in the input. An archive's checks itself at its
+    /// end; the store's is checked before.
     pub(super) fn open_layer(&self, index: usize) -> Result<Box<dyn Read + '_>, LoadError> {
         let diff_id = self.config.diff_ids[index];
         match &self.layers {
@@ -69,7 +72,13 @@ impl Candidate<'_> {
                 Ok(Box::new(archive.open_layer(&image.layers[index])?))
             }
             Layers::Store(store) => match store.layer(diff_id)? {
-                Some(layer) => Ok(Box::new(layer.file)),
+                Some(layer) => {
+                    let stored = FileBasis::with_size(layer.file, layer.size_bytes);
+                    match is_whole(&stored, diff_id) {
+                        true => Ok(Box::new(stored.into_file())),
+                        false => Err(LoadError::StoredDelta { layer: diff_id }),
+                    }
+                }
                 None => Err(LoadError::MissingLayer { image: self.config.id, layer: diff_id }),
             },
         }
