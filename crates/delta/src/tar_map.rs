@@ -23,6 +23,9 @@ const MAX_EXTENSION_BYTES: u64 = 1 << 20;
 /// The longest path that is used for matching; of a longer one the beginning is.
 const MAX_PATH_BYTES: usize = 4096;
 
+/// Extended headers before one member that get its path. Honest writers make three at most.
+const MAX_PENDING: usize = 8;
+
 /// One header and the bytes that belong to it. An extended header is a member of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
@@ -127,7 +130,7 @@ impl Walk<'_> {
     /// Extended headers get the path of the file that they are about.
     fn settle_paths(&mut self, is_extension: bool) {
         if is_extension {
-            self.pending += 1;
+            self.pending = (self.pending + 1).min(MAX_PENDING);
             return;
         }
         self.long = Extension::default();

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::MAX_FRAME_OUTPUT_BYTES;
 use super::emit::{ChangedHeader, Emitter, piece_length};
-use super::header::{Needs, Origin};
+use super::header::{MAX_ORIGINS, Needs, Origin};
 use super::streams::{STREAM_COUNT, StreamTable, StreamWriters};
 use super::tar_header::body_bytes;
 use crate::by_file::LayerMatch;
@@ -59,6 +59,12 @@ pub enum EncodeError {
         /// [`EncodeOptions::memory_bytes`].
         promised: u64,
     },
+    /// More layers are read than a delta can list.
+    #[error("the delta would read {origins} layers, and can list {MAX_ORIGINS}")]
+    TooManyOrigins {
+        /// How many.
+        origins: usize,
+    },
     /// The compressor failed, which it does for want of memory.
     #[error("cannot compress the delta")]
     Compress(#[source] io::Error),
@@ -80,6 +86,9 @@ pub fn encode(
     out: &mut dyn Write,
 ) -> Result<EncodeReport> {
     let (used, covers) = renumber(&matched.covers, origins.len());
+    if used.len() > MAX_ORIGINS {
+        return Err(EncodeError::TooManyOrigins { origins: used.len() });
+    }
     let listed = used.iter().map(|i| origins[*i].0).collect();
     let needs = needs_within(options.memory_bytes, listed, target_digest, target.size())?;
     let streams = StreamWriters::new(&needs.streams, options.zstd_level);
@@ -168,10 +177,11 @@ impl Timeline<'_> {
             let above = covers.partition_point(|cover| cover.target <= at).checked_sub(1);
             let cover = above.and_then(|i| piece_of(&covers[i], at));
             let cover = cover.filter(|cover| cover.length >= BLOCK_BYTES);
-            if cover.is_some_and(|cover| {
-                self.emitter.block(cover.origin, cover.at).ok() == self.emitter.new_block(at).ok()
-            }) {
-                continue;
+            if let Some(cover) = cover {
+                let old = self.emitter.block(cover.origin, cover.at)?;
+                if old == self.emitter.new_block(at)? {
+                    continue;
+                }
             }
             let old = cover.filter(|cover| cover.at.is_multiple_of(BLOCK_BYTES));
             changed.push(ChangedHeader { at, old: old.map(|cover| (cover.origin, cover.at)) });

@@ -16,7 +16,7 @@ const FIXED_BYTES: usize = 8 + 2 + 4;
 /// The longest payload of a header that is read.
 const MAX_PAYLOAD_BYTES: u32 = 1 << 20;
 /// The most origins that a delta may list.
-const MAX_ORIGINS: u64 = 4096;
+pub(super) const MAX_ORIGINS: usize = 4096;
 /// The feature bits that are known; version 0 has none.
 const KNOWN_FEATURES: u64 = 0;
 
@@ -153,7 +153,7 @@ impl Needs {
         let memory_bytes = varint::take(rest)?;
         let max_frame_stored_bytes = varint::take(rest)?.try_into().ok()?;
         let max_frame_output_bytes = varint::take(rest)?.try_into().ok()?;
-        let origin_count = varint::take(rest).filter(|count| *count <= MAX_ORIGINS)?;
+        let origin_count = varint::take(rest).filter(|count| *count <= MAX_ORIGINS as u64)?;
         let origins = (0..origin_count).map(|_| parse_origin(rest)).collect::<Option<_>>()?;
         let streams = StreamTable::take(rest)?;
         // Bytes after the stream table are for later versions, which say by a feature bit whether
