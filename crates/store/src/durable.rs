@@ -162,6 +162,18 @@ pub(crate) fn open_held(path: &Path) -> Result<Option<File>, FileError> {
     }
 }
 
+/// Holds all files in `directory` against removal by who asks [`lock_free_directory`] first.
+pub(crate) fn hold_directory(directory: &Path) -> Result<File, FileError> {
+    let opened = File::open(directory).map_err(failed("open", directory))?;
+    opened.lock_shared().map_err(failed("lock", directory))?;
+    Ok(opened)
+}
+
+/// Locks a directory whose files are not held all together; `None` where they are.
+pub(crate) fn lock_free_directory(directory: &Path) -> Result<Option<File>, FileError> {
+    lock_if_free(directory)
+}
+
 fn is_linked(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.nlink() > 0)
 }

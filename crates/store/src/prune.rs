@@ -126,9 +126,11 @@ impl PrunePlan {
         let Some(reachable) = reachable else {
             return Ok(());
         };
+        let are_all_held = durable::is_held(&store.blobs())?;
         for path in list_files(&store.blobs())? {
             match digest_of_name(&path) {
                 Some(digest) if reachable.contains(&digest) => {}
+                Some(_) if are_all_held => self.held.push(path),
                 Some(digest) => self.add_blob(store, digest, path)?,
                 None => {}
             }

@@ -1,10 +1,7 @@
 //! A load in progress: layers that it reads are pinned, layers that it writes are invisible until
 //! all is published together.
-//!
-//! A pin is a shared `flock` on the layer's own file, held by the process. It costs no write, works
-//! on a read-only file system, and ends with the process however that ends.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
 
 use tarball::{DiffId, Digest};
@@ -13,32 +10,25 @@ use crate::durable::{self, Removal, failed};
 use crate::error::{FileError, LayerError};
 use crate::index;
 use crate::layer_writer::{FinishedLayer, LayerWriter};
+use crate::pins::{Pinned, Pins};
 use crate::snapshot::{LayerFile, Snapshot};
 use crate::store::Store;
 
 /// Finished layers are synced and put in place together when so many bytes wait: many small layers
 /// cost one sync, a large one is safe as soon as it is whole.
 const SETTLE_FROM_BYTES: u64 = 4 * 1024 * 1024;
+/// The same when so many wait: each keeps two files open.
+const SETTLE_FROM_LAYERS: usize = 16;
 
 /// A load in progress. Dropped without [`Transaction::commit`], it takes back what it wrote.
 pub struct Transaction {
     pub(crate) store: Store,
-    /// Files of layers, locked against removal.
-    pins: HashMap<DiffId, File>,
+    pins: Pins,
     /// Layers that are whole and not yet in place.
     finished: Vec<FinishedLayer>,
     /// Blobs that this transaction put in place, or tried to.
     pub(crate) placed: Vec<Digest>,
     pub(crate) written_bytes: u64,
-}
-
-/// Which of the wanted layers the store holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pinned {
-    /// These are there and stay there until the transaction ends.
-    pub held: Vec<DiffId>,
-    /// These are not there.
-    pub missing: Vec<DiffId>,
 }
 
 impl Store {
@@ -49,7 +39,7 @@ impl Store {
         }
         Ok(Transaction {
             store: self.clone(),
-            pins: HashMap::new(),
+            pins: self.pins(),
             finished: Vec::new(),
             placed: Vec::new(),
             written_bytes: 0,
@@ -58,25 +48,9 @@ impl Store {
 }
 
 impl Transaction {
-    /// Keeps the layers that are there from being removed until the transaction ends. It takes one
-    /// file descriptor for each.
+    /// Keeps the layers that are there from being removed until the transaction ends.
     pub fn pin(&mut self, diff_ids: &[DiffId]) -> Result<Pinned, FileError> {
-        let mut pinned = Pinned { held: Vec::new(), missing: Vec::new() };
-        for diff_id in diff_ids {
-            match self.pin_one(*diff_id)? {
-                true => pinned.held.push(*diff_id),
-                false => pinned.missing.push(*diff_id),
-            }
-        }
-        Ok(pinned)
-    }
-
-    fn pin_one(&mut self, diff_id: DiffId) -> Result<bool, FileError> {
-        if self.pins.contains_key(&diff_id) {
-            return Ok(true);
-        }
-        let file = durable::open_held(&self.store.blob_path(diff_id.0))?;
-        Ok(file.map(|file| self.pins.insert(diff_id, file)).is_some())
+        self.pins.pin(diff_ids)
     }
 
     /// Starts to write a layer. With `size_bytes`, more or fewer bytes are an error, and the space is
@@ -98,7 +72,8 @@ impl Transaction {
         self.written_bytes += size_bytes + layer.blocks_size_bytes;
         self.finished.push(layer);
         let waiting = self.finished.iter().map(|layer| layer.size_bytes);
-        if waiting.fold(0, u64::saturating_add) >= SETTLE_FROM_BYTES {
+        let waiting_bytes = waiting.fold(0, u64::saturating_add);
+        if waiting_bytes >= SETTLE_FROM_BYTES || self.finished.len() >= SETTLE_FROM_LAYERS {
             self.settle()?;
         }
         Ok(size_bytes)
@@ -189,11 +164,13 @@ impl Transaction {
             _ => match durable::rename_new(layer.layer, &target)? {
                 Some(pin) => pin,
                 // Another process has just put it there; its bytes are the same.
-                None => return self.pin_again(diff_id),
+                // Should it remove the layer again before it is pinned here, the commit says that it
+                // is missing.
+                None => return Ok(self.pins.pin_again(diff_id).map(drop)?),
             },
         };
+        self.pins.insert(diff_id, pin)?;
         drop(blocks);
-        self.pins.insert(diff_id, pin);
         Ok(())
     }
 
@@ -206,19 +183,11 @@ impl Transaction {
         };
         let found_bytes = file.metadata().map_err(failed("inspect", &path))?.len();
         let has_blocks = self.store.blocks_path(diff_id).exists();
-        self.pins.insert(diff_id, file);
+        self.pins.insert(diff_id, file)?;
         Ok(match found_bytes == size_bytes && has_blocks {
             true => InPlace::Whole,
             false => InPlace::Damaged,
         })
-    }
-
-    /// Should the other process remove the layer again before it is pinned here, the commit says that
-    /// it is missing.
-    fn pin_again(&mut self, diff_id: DiffId) -> Result<(), LayerError> {
-        self.pins.remove(&diff_id);
-        self.pin_one(diff_id)?;
-        Ok(())
     }
 
     /// What a process that died has left of this layer in `tmp/`. It is removed here, and here a
@@ -275,6 +244,9 @@ impl Drop for Transaction {
 
 /// Removes a blob that nothing reaches, and its block digests, unless it is pinned.
 pub(crate) fn remove_blob(store: &Store, digest: Digest) -> Result<Removal, FileError> {
+    let Some(_free) = durable::lock_free_directory(&store.blobs())? else {
+        return Ok(Removal::Held);
+    };
     let removal = durable::remove_unless_held(&store.blob_path(digest))?;
     if removal == Removal::Held {
         return Ok(removal);
