@@ -254,3 +254,19 @@ fn open_directory(path: &str) -> Archive {
     let (choice, limits) = Default::default();
     Archive::open_directory(Path::new(path), &choice, &limits).unwrap()
 }
+
+/// An opaque layer may begin with anything: its digest, not its first bytes, says what it is.
+#[test]
+fn a_layer_that_begins_like_a_compressed_one_is_itself() {
+    for compression in COMPRESSIONS {
+        let layer = compress(b"not the layer, but what the layer holds", compression);
+        let raw = common::config(&[&layer], "linux/amd64");
+        let config = ImageConfig::parse(raw).unwrap();
+        let layers = [layer.clone()];
+        for format in FORMATS {
+            let written = write(format, &[image(&config, &[], &layers)]);
+            let again = read_all(&written).unwrap();
+            assert_eq!(again[0].1, layers, "{compression}");
+        }
+    }
+}

@@ -7,6 +7,7 @@ use super::layout::{self, Group, Layout};
 use super::limits::MetadataBudget;
 use super::{ArchiveForm, ArchivedImage, ArchivedLayer, ReadLimits, SkippedImage, StoredLayer};
 use super::{container, docker};
+use crate::compression::Compression;
 use crate::config::ImageConfig;
 use crate::digest::{Digest, ImageId};
 use crate::manifest::Manifest;
@@ -195,7 +196,12 @@ pub(super) fn assemble(
     let mut archived = Vec::with_capacity(layers.len());
     for (part, diff_id) in layers.into_iter().zip(&config.diff_ids) {
         budget.take(LAYER_BYTES + part.member.len() as u64)?;
-        let stored = stored_layer(container, &part)?;
+        let mut stored = stored_layer(container, &part)?;
+        // Where the stored bytes have the uncompressed tar's digest, they are that tar, whatever
+        // they begin with.
+        if let Some(stored) = stored.as_mut().filter(|_| part.digest == Some(diff_id.0)) {
+            stored.compression = Compression::None;
+        }
         archived.push(ArchivedLayer {
             diff_id: *diff_id,
             digest: part.digest,
