@@ -1,15 +1,19 @@
-//! The images that a delta is made of, with their layers open.
+//! The images that a delta is made of, with their layers held.
+
+use std::sync::Arc;
 
 use delta::native::Origin;
-use delta::read_at::{FileBasis, ReadAt};
+use delta::read_at::ReadAt;
+use rayon::prelude::*;
 use store::{Store, Subject, Transaction};
 use tarball::manifest::media_type;
-use tarball::{DiffId, ImageConfig, ImageId, Manifest, Name};
+use tarball::{DiffId, Digester, ImageConfig, ImageId, Manifest, Name};
 
 use super::CreateError;
+use super::layer_pool::{LayerPool, PooledLayer};
 use crate::delta_image::{DeltaFormat, DeltaImage};
 
-/// An image of the store, its layers open and held.
+/// An image of the store, its layers held.
 pub(super) struct StoredImageFiles {
     pub(super) config: ImageConfig,
     pub(super) names: Vec<Name>,
@@ -18,22 +22,41 @@ pub(super) struct StoredImageFiles {
     pub(super) original_manifest: Option<Subject>,
 }
 
-/// A layer, open.
+/// A layer that can be read.
 pub(super) struct OpenLayer {
     pub(super) diff_id: DiffId,
     pub(super) size_bytes: u64,
-    basis: FileBasis,
+    basis: PooledLayer,
 }
 
 impl OpenLayer {
     pub(super) fn bytes(&self) -> &dyn ReadAt {
         &self.basis
     }
+
+    /// Fails where the bytes are not what the diffID says.
+    fn check(&self) -> Result<(), CreateError> {
+        let layer = self.diff_id;
+        let mut digester = Digester::new();
+        let mut buffer = vec![0; 128 << 10];
+        let mut at = 0;
+        while at < self.size_bytes {
+            let left = usize::try_from(self.size_bytes - at).unwrap_or(usize::MAX);
+            let count = left.min(buffer.len());
+            let read = self.basis.read_exact_at(&mut buffer[..count], at);
+            read.map_err(|source| CreateError::ReadBase { layer, source })?;
+            digester.update(&buffer[..count]);
+            at += count as u64;
+        }
+        let found = DiffId(digester.finish());
+        if found == layer { Ok(()) } else { Err(CreateError::DamagedBase { layer, found }) }
+    }
 }
 
 impl StoredImageFiles {
     pub(super) fn open(
         store: &Store,
+        pool: &Arc<LayerPool>,
         transaction: &mut Transaction,
         reference: &str,
     ) -> Result<Self, CreateError> {
@@ -46,12 +69,8 @@ impl StoredImageFiles {
             return Err(CreateError::IsADelta { image: image.id });
         }
         transaction.pin(&config.diff_ids)?;
-        let open = |diff_id: &DiffId| match store.layer(*diff_id)? {
-            Some(layer) => Ok(OpenLayer {
-                diff_id: *diff_id,
-                size_bytes: layer.size_bytes,
-                basis: FileBasis::with_size(layer.file, layer.size_bytes),
-            }),
+        let open = |diff_id: &DiffId| match pool.layer(*diff_id)? {
+            Some(basis) => Ok(OpenLayer { diff_id: *diff_id, size_bytes: basis.size(), basis }),
             None => Err(CreateError::MissingLayer { image: image.id, layer: *diff_id }),
         };
         let layers = config.diff_ids.iter().map(open).collect::<Result<_, _>>()?;
@@ -101,6 +120,12 @@ impl Base {
             start += size_bytes;
         }
         Ok(base)
+    }
+
+    /// Fails where a layer is damaged. A delta that read it would be proved by the same bytes, and
+    /// refused by every device.
+    pub(super) fn check(&self) -> Result<(), CreateError> {
+        self.layers.par_iter().try_for_each(OpenLayer::check)
     }
 
     pub(super) fn ids(&self) -> &[ImageId] {

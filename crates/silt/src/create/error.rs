@@ -89,6 +89,22 @@ pub enum CreateError {
         /// Why not.
         source: librsync::ApplyError,
     },
+    /// A layer of the base could not be read.
+    #[error("cannot read layer {layer}")]
+    ReadBase {
+        /// The layer.
+        layer: DiffId,
+        /// Why not.
+        source: delta::ReadError,
+    },
+    /// A layer of the base is damaged.
+    #[error("layer {layer} of the base is damaged: its bytes are {found}")]
+    DamagedBase {
+        /// The layer.
+        layer: DiffId,
+        /// What its bytes are now.
+        found: DiffId,
+    },
     /// What was written makes other bytes: a stored layer is damaged, or the program at fault.
     #[error("the delta that was made for layer {layer} makes {made}; it was thrown away")]
     Unproven {
@@ -121,9 +137,10 @@ impl Failure for CreateError {
             Self::Resolve(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::File(error) => error.kind(),
-            Self::Config { .. } | Self::MissingLayer { .. } | Self::Unproven { .. } => {
-                FailureKind::StoredDamaged
-            }
+            Self::Config { .. }
+            | Self::MissingLayer { .. }
+            | Self::DamagedBase { .. }
+            | Self::Unproven { .. } => FailureKind::StoredDamaged,
             Self::IsADelta { .. } | Self::SeveralBases { .. } => FailureKind::Usage,
             Self::UnprovenNative(DecodeError::Limit { .. }) => FailureKind::NoRoom,
             Self::Encode(EncodeError::Promise { .. }) => FailureKind::NoRoom,
@@ -148,7 +165,9 @@ impl Failure for CreateError {
             Self::Layer(error) => error.hint(),
             Self::IsADelta { .. } => Some("`silt image apply` makes its image first".into()),
             Self::SeveralBases { .. } => Some("leave out --base, or use --format silt".into()),
-            Self::Unproven { .. } => Some("`silt image verify` lists what is damaged".into()),
+            Self::DamagedBase { .. } | Self::Unproven { .. } => {
+                Some("`silt image verify` lists what is damaged".into())
+            }
             Self::Encode(EncodeError::Promise { .. }) => {
                 Some("promise more with --apply-memory".into())
             }

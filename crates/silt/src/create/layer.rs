@@ -10,7 +10,6 @@ use delta::exact::{ExactOptions, encode_exact};
 use delta::librsync::{self, ApplyLimits};
 use delta::native::{EncodeOptions, LayerDecoder, Limits, Origin, encode};
 use delta::read_at::{Concat, ReadAt};
-use store::Transaction;
 use tarball::{DiffId, Digester};
 
 use super::base::{Base, OpenLayer};
@@ -23,7 +22,9 @@ use crate::progress::Progress;
 pub(super) struct Maker<'a> {
     base: &'a Base,
     options: &'a DeltaOptions,
-    transaction: &'a Transaction,
+    /// The deltas, one after the other, and where the next one begins.
+    scratch: Arc<File>,
+    end: u64,
     /// What native deltas can read so far: the base, and layers of the target that were made.
     origins: Vec<(Origin, &'a dyn ReadAt)>,
     empty: Option<DeltaLayer>,
@@ -31,12 +32,9 @@ pub(super) struct Maker<'a> {
 }
 
 impl<'a> Maker<'a> {
-    pub(super) fn new(
-        base: &'a Base,
-        options: &'a DeltaOptions,
-        transaction: &'a Transaction,
-    ) -> Self {
-        Self { base, options, transaction, origins: base.origins(), empty: None, scratch_bytes: 0 }
+    pub(super) fn new(base: &'a Base, options: &'a DeltaOptions, scratch: File) -> Self {
+        let (scratch, origins) = (Arc::new(scratch), base.origins());
+        Self { base, options, scratch, end: 0, origins, empty: None, scratch_bytes: 0 }
     }
 
     /// Lets later layers read one that was made.
@@ -62,10 +60,11 @@ impl<'a> Maker<'a> {
         let layer = match &self.empty {
             Some(layer) => layer.clone(),
             None => {
-                let file = self.transaction.scratch_file()?;
-                file.set_len(TAR_END_BYTES).map_err(scratch_error)?;
+                let (start, file) = (self.end, self.scratch.clone());
+                self.end += TAR_END_BYTES;
+                file.set_len(self.end).map_err(scratch_error)?;
                 let (diff_id, size_bytes) = (DiffId::EMPTY_LAYER, TAR_END_BYTES);
-                DeltaLayer { diff_id, size_bytes, file: Arc::new(file) }
+                DeltaLayer { diff_id, size_bytes, start, file }
             }
         };
         self.empty = Some(layer.clone());
@@ -85,25 +84,30 @@ impl<'a> Maker<'a> {
         // What is left pays for the buffers of compression.
         let match_options = MatchOptions { memory_bytes: self.options.memory_bytes / 4 * 3, aim };
         let matched = match_layer(target.bytes(), index, &match_options)?;
-        let file = self.transaction.scratch_file()?;
-        (&file).seek(SeekFrom::Start(MEMBER_OFFSET_BYTES)).map_err(scratch_error)?;
         let mut report = blank_report(target);
+        self.seek_to_delta()?;
         match self.options.format {
-            DeltaFormat::Silt => self.encode_native(target, &matched, &file, &mut report)?,
-            DeltaFormat::Balena => self.encode_balena(target, &matched, &file, &mut report)?,
+            DeltaFormat::Silt => self.encode_native(target, &matched, &mut report)?,
+            DeltaFormat::Balena => self.encode_balena(target, &matched, &mut report)?,
         }
         drop(matched);
-        self.prove(target, &file)?;
-        let layer = finish_tar(self.options.format, file, report.delta_bytes)?;
+        self.prove(target, report.delta_bytes)?;
+        let layer = self.finish_tar(report.delta_bytes)?;
+        self.end += layer.size_bytes;
         self.scratch_bytes += layer.size_bytes;
         Ok((layer, report))
+    }
+
+    /// Goes to where the next tar's one member has its contents.
+    fn seek_to_delta(&self) -> Result<(), CreateError> {
+        let at = SeekFrom::Start(self.end + MEMBER_OFFSET_BYTES);
+        (&*self.scratch).seek(at).map(drop).map_err(scratch_error)
     }
 
     fn encode_native(
         &self,
         target: &OpenLayer,
         matched: &LayerMatch,
-        file: &File,
         report: &mut LayerReport,
     ) -> Result<(), CreateError> {
         let zstd_level = match self.options.level {
@@ -113,7 +117,7 @@ impl<'a> Maker<'a> {
         };
         let options = EncodeOptions { zstd_level, memory_bytes: self.options.apply_memory_bytes };
         let digest = *target.diff_id.0.as_bytes();
-        let mut out = BufWriter::new(file);
+        let mut out = BufWriter::new(&*self.scratch);
         let encoded = encode(target.bytes(), digest, &self.origins, matched, &options, &mut out)?;
         out.flush().map_err(scratch_error)?;
         report.delta_bytes = encoded.delta_bytes;
@@ -129,27 +133,25 @@ impl<'a> Maker<'a> {
         &self,
         target: &OpenLayer,
         matched: &LayerMatch,
-        file: &File,
         report: &mut LayerReport,
     ) -> Result<(), CreateError> {
         let basis = Concat::new(self.base.concatenated());
         let (starts, options) = (self.base.starts(), ExactOptions::default());
-        let out = BufWriter::new(file);
+        let out = BufWriter::new(&*self.scratch);
         let (_, encoded) =
             encode_exact(target.bytes(), &basis, starts, &matched.covers, &options, out)?;
-        let end = (&*file).stream_position().map_err(scratch_error)?;
-        report.delta_bytes = end - MEMBER_OFFSET_BYTES;
+        let end = (&*self.scratch).stream_position().map_err(scratch_error)?;
+        report.delta_bytes = end - self.end - MEMBER_OFFSET_BYTES;
         report.copied_bytes = encoded.copied_bytes;
         report.literal_bytes = encoded.literal_bytes;
         Ok(())
     }
 
-    /// Applies the delta in `file` and compares the digest: what does not come back is not shipped.
-    fn prove(&self, target: &OpenLayer, file: &File) -> Result<(), CreateError> {
+    /// Applies the delta and compares the digest: what does not come back is not shipped.
+    fn prove(&self, target: &OpenLayer, delta_bytes: u64) -> Result<(), CreateError> {
         let mut made = Digester::new();
-        let mut delta = file;
-        delta.seek(SeekFrom::Start(MEMBER_OFFSET_BYTES)).map_err(scratch_error)?;
-        let delta = io::BufReader::with_capacity(128 << 10, delta);
+        self.seek_to_delta()?;
+        let delta = io::BufReader::with_capacity(128 << 10, &*self.scratch).take(delta_bytes);
         match self.options.format {
             DeltaFormat::Silt => self.apply_native(delta, &mut made)?,
             DeltaFormat::Balena => {
@@ -176,6 +178,20 @@ impl<'a> Maker<'a> {
         while decoder.next_frame(&origins, made)?.is_some() {}
         Ok(())
     }
+
+    /// Puts the tar around a delta that lies where its member's contents should.
+    fn finish_tar(&self, delta_bytes: u64) -> Result<DeltaLayer, CreateError> {
+        let (file, start) = (&self.scratch, self.end);
+        let header = member_header(self.options.format, delta_bytes);
+        file.write_all_at(&header, start).map_err(scratch_error)?;
+        let content_bytes = delta_bytes.next_multiple_of(512);
+        let size_bytes = MEMBER_OFFSET_BYTES + content_bytes + TAR_END_BYTES;
+        file.set_len(start + size_bytes).map_err(scratch_error)?;
+        let mut digester = Digester::new();
+        copy_part(file, start, size_bytes, &mut digester, &crate::NoProgress)?;
+        let diff_id = DiffId(digester.finish());
+        Ok(DeltaLayer { diff_id, size_bytes, start, file: file.clone() })
+    }
 }
 
 fn blank_report(target: &OpenLayer) -> LayerReport {
@@ -192,31 +208,18 @@ fn blank_report(target: &OpenLayer) -> LayerReport {
     }
 }
 
-/// Puts the tar around a delta that lies where its member's contents should.
-fn finish_tar(
-    format: DeltaFormat,
-    file: File,
-    delta_bytes: u64,
-) -> Result<DeltaLayer, CreateError> {
-    file.write_all_at(&member_header(format, delta_bytes), 0).map_err(scratch_error)?;
-    let end = (MEMBER_OFFSET_BYTES + delta_bytes).next_multiple_of(512) + TAR_END_BYTES;
-    file.set_len(end).map_err(scratch_error)?;
-    let mut digester = Digester::new();
-    copy_file(&file, end, &mut digester, &crate::NoProgress)?;
-    Ok(DeltaLayer { diff_id: DiffId(digester.finish()), size_bytes: end, file: Arc::new(file) })
-}
-
-/// Copies the whole of a temporary file.
-pub(super) fn copy_file(
+/// Copies a part of a temporary file.
+pub(super) fn copy_part(
     file: &File,
+    start: u64,
     size_bytes: u64,
     out: &mut dyn Write,
     progress: &dyn Progress,
 ) -> Result<(), CreateError> {
     let mut buffer = vec![0; 128 << 10];
-    let mut at = 0;
-    while at < size_bytes {
-        let left = usize::try_from(size_bytes - at).unwrap_or(usize::MAX);
+    let (mut at, end) = (start, start + size_bytes);
+    while at < end {
+        let left = usize::try_from(end - at).unwrap_or(usize::MAX);
         let count = left.min(buffer.len());
         file.read_exact_at(&mut buffer[..count], at).map_err(scratch_error)?;
         out.write_all(&buffer[..count]).map_err(CreateError::of_writer)?;

@@ -1,11 +1,12 @@
 //! Making a delta between images of the store.
 //!
-//! Each layer's delta is written into a nameless file, applied again to prove it, and then either
+//! Each layer's delta is written into one nameless file, applied again to prove it, and then either
 //! kept in the store as a layer of the delta image, or written straight into an archive.
 
 mod base;
 mod error;
 mod layer;
+mod layer_pool;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -24,6 +25,7 @@ use crate::sink::ImageTransaction;
 pub use error::CreateError;
 
 use base::{Base, StoredImageFiles};
+use layer_pool::LayerPool;
 
 /// How much work goes into a delta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,11 +77,13 @@ pub struct CreatedDelta {
     report: CreateReport,
 }
 
-/// A layer of a delta image: the whole tar, in a file without a name.
+/// A layer of a delta image: the whole tar, a part of a file without a name.
 #[derive(Debug, Clone)]
 pub(crate) struct DeltaLayer {
     pub(crate) diff_id: DiffId,
     pub(crate) size_bytes: u64,
+    /// Where it begins in the file, which holds all layers of the delta.
+    pub(crate) start: u64,
     pub(crate) file: Arc<File>,
 }
 
@@ -138,9 +142,11 @@ pub fn create_delta(
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.unwrap_or(0)).build();
     let pool = pool.map_err(|source| CreateError::Threads { source })?;
     let mut transaction = store.begin()?;
-    let base = base.iter().map(|image| StoredImageFiles::open(store, &mut transaction, image));
-    let base = Base::of(base.collect::<Result<Vec<_>, _>>()?, options.format)?;
-    let target = StoredImageFiles::open(store, &mut transaction, target)?;
+    let layers = LayerPool::new(store);
+    let mut open = |image| StoredImageFiles::open(store, &layers, &mut transaction, image);
+    let base = base.iter().map(|image| open(image)).collect::<Result<Vec<_>, _>>()?;
+    let base = Base::of(base, options.format)?;
+    let target = open(target)?;
     pool.install(|| Creation { base: &base, target: &target, options, progress }.run(transaction))
 }
 
@@ -159,7 +165,7 @@ impl CreatedDelta {
                 layer.diff_id,
                 Some(layer.size_bytes),
             )?;
-            layer::copy_file(&layer.file, layer.size_bytes, &mut writer, progress)?;
+            layer::copy_part(&layer.file, layer.start, layer.size_bytes, &mut writer, progress)?;
             ImageTransaction::finish_layer(&mut self.transaction, writer)?;
         }
         let image = NewImage {
@@ -205,10 +211,10 @@ impl Creation<'_> {
         let new_layers = self.target.layers.iter().zip(&is_shared).filter(|(_, shared)| !**shared);
         let targets: Vec<&dyn ReadAt> = new_layers.map(|(layer, _)| layer.bytes()).collect();
         self.progress.begin(&Step::Fingerprinting, None);
-        let mut index = FileIndex::build(&self.base.origin_bytes(), &targets)?;
+        let mut index = self.checked_index(&targets)?;
         self.progress.end();
 
-        let mut maker = layer::Maker::new(self.base, self.options, &transaction);
+        let mut maker = layer::Maker::new(self.base, self.options, transaction.scratch_file()?);
         let mut made: HashMap<DiffId, (DeltaLayer, LayerReport)> = HashMap::new();
         let mut layers = Vec::new();
         let mut reports = Vec::new();
@@ -238,6 +244,18 @@ impl Creation<'_> {
         let scratch_bytes = maker.scratch_bytes();
         drop(maker);
         self.pack(transaction, layers, reports, scratch_bytes)
+    }
+
+    /// The files of the base, whose layers are hashed meanwhile, if anything is to be made of them.
+    fn checked_index<'t>(&self, targets: &[&'t dyn ReadAt]) -> Result<FileIndex<'t>, CreateError>
+    where
+        Self: 't,
+    {
+        let check = || if targets.is_empty() { Ok(()) } else { self.base.check() };
+        let origins = self.base.origin_bytes();
+        let (checked, index) = rayon::join(check, || FileIndex::build(&origins, targets));
+        checked?;
+        Ok(index?)
     }
 
     /// A `balena` layer is shared where the stacks below and with it are the same; a native one

@@ -1,7 +1,7 @@
 //! The stored bytes of a layer in an archive.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use tarball::write::BlobToWrite;
 use tarball::{Compression, DiffId, Digest, Digester};
 
 use super::{SaveError, compresses_layers};
+use crate::create::DeltaLayer;
 use crate::delta_image::DeltaFormat;
 use crate::gzip::GzipWriter;
 use crate::scratch::scratch_file;
@@ -20,45 +21,91 @@ pub(super) struct SavedBlob {
     digest: Digest,
     size_bytes: u64,
     compression: Compression,
-    file: Arc<File>,
+    place: Place,
+}
+
+/// Where the bytes lie.
+enum Place {
+    /// In the store, which opens them when they are asked for: there may be more layers than a
+    /// process may have files.
+    Store(Store),
+    /// From `start` on in a file that others read too.
+    Part { file: Arc<File>, start: u64 },
+}
+
+/// One temporary file for all layers that are compressed.
+pub(super) struct Packing {
+    store: Store,
+    file: Option<Arc<File>>,
+    end: u64,
+}
+
+impl Packing {
+    pub(super) fn new(store: &Store) -> Self {
+        Self { store: store.clone(), file: None, end: 0 }
+    }
+
+    fn file(&mut self) -> Result<Arc<File>, SaveError> {
+        if let Some(file) = &self.file {
+            return Ok(file.clone());
+        }
+        let file = Arc::new(scratch_file(&self.store)?);
+        self.file = Some(file.clone());
+        Ok(file)
+    }
 }
 
 impl SavedBlob {
-    /// The uncompressed tar of a layer.
-    pub(super) fn new(layer: DiffId, file: File, size_bytes: u64) -> Self {
-        Self::shared(layer, Arc::new(file), size_bytes)
+    /// The uncompressed tar of a layer of the store, which must be pinned; `None` where it is missing.
+    pub(super) fn stored(store: &Store, layer: DiffId) -> Result<Option<Self>, SaveError> {
+        let found = store.layer(layer)?;
+        let place = Place::Store(store.clone());
+        Ok(found.map(|found| Self::plain(layer, found.size_bytes, place)))
     }
 
-    /// The same, in a file that others read too.
-    pub(super) fn shared(layer: DiffId, file: Arc<File>, size_bytes: u64) -> Self {
-        Self { layer, digest: layer.0, size_bytes, compression: Compression::None, file }
+    /// A layer of a delta that was just made.
+    pub(super) fn created(layer: &DeltaLayer) -> Self {
+        let place = Place::Part { file: layer.file.clone(), start: layer.start };
+        Self::plain(layer.diff_id, layer.size_bytes, place)
+    }
+
+    fn plain(layer: DiffId, size_bytes: u64, place: Place) -> Self {
+        Self { layer, digest: layer.0, size_bytes, compression: Compression::None, place }
     }
 
     /// The layer as a delta of `format` should hold it: compressed where that pays.
     pub(super) fn packed_for(
         self,
         format: Option<DeltaFormat>,
-        store: &Store,
+        packing: &mut Packing,
     ) -> Result<Self, SaveError> {
         if !compresses_layers(format) {
             return Ok(self);
         }
-        let scratch = scratch_file(store)?;
-        let pack_error = |source| SaveError::Pack { layer: self.layer, source };
-        let mut zipped = GzipWriter::new(Hashed { file: &scratch, digester: Digester::new() });
-        io::copy(&mut self.open(), &mut zipped).map_err(pack_error)?;
-        let Hashed { digester, .. } = zipped.finish().map_err(pack_error)?;
-        let size_bytes = digester.length();
+        let (file, start) = (packing.file()?, packing.end);
+        let packed = self.pack_into(&file, start);
+        let (digest, size_bytes) =
+            packed.map_err(|source| SaveError::Pack { layer: self.layer, source })?;
         if size_bytes >= self.size_bytes {
             return Ok(self);
         }
+        packing.end += size_bytes;
         Ok(Self {
             layer: self.layer,
-            digest: digester.finish(),
+            digest,
             size_bytes,
             compression: Compression::Gzip,
-            file: Arc::new(scratch),
+            place: Place::Part { file, start },
         })
+    }
+
+    fn pack_into(&self, mut file: &File, start: u64) -> io::Result<(Digest, u64)> {
+        file.seek(SeekFrom::Start(start))?;
+        let mut zipped = GzipWriter::new(Hashed { file, digester: Digester::new() });
+        io::copy(&mut self.open()?, &mut zipped)?;
+        let Hashed { digester, .. } = zipped.finish()?;
+        let size_bytes = digester.length();
+        Ok((digester.finish(), size_bytes))
     }
 
     pub(super) fn to_write(&self) -> BlobToWrite<'_> {
@@ -66,23 +113,31 @@ impl SavedBlob {
             digest: self.digest,
             size: self.size_bytes,
             compression: self.compression,
-            open: Box::new(|| Ok(Box::new(self.open()))),
+            open: Box::new(|| Ok(Box::new(self.open()?))),
         }
     }
 
-    fn open(&self) -> FileReader<'_> {
-        FileReader { file: &self.file, at: 0, end: self.size_bytes }
+    fn open(&self) -> io::Result<PartReader> {
+        let (file, at) = match &self.place {
+            Place::Part { file, start } => (file.clone(), *start),
+            Place::Store(store) => {
+                let found = store.layer(self.layer);
+                let found = found.map_err(|error| io::Error::new(error.source.kind(), error))?;
+                (Arc::new(found.ok_or(io::ErrorKind::NotFound)?.file), 0)
+            }
+        };
+        Ok(PartReader { file, at, end: at + self.size_bytes })
     }
 }
 
-/// Reads a file from its start, whoever else reads it.
-struct FileReader<'a> {
-    file: &'a File,
+/// Reads a part of a file, whoever else reads it.
+struct PartReader {
+    file: Arc<File>,
     at: u64,
     end: u64,
 }
 
-impl Read for FileReader<'_> {
+impl Read for PartReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
         let wanted = left.min(buffer.len());

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use serde::Serialize;
-use store::{Store, StoredImage};
+use store::{Pins, Store, StoredImage};
 use tarball::manifest::Descriptor;
 use tarball::write::{ArchivePlan, ImageToWrite, ManifestToWrite, plan_archive};
-use tarball::{ImageConfig, ImageId, Name};
+use tarball::{DiffId, ImageConfig, ImageId, Name};
 
 use crate::create::CreatedDelta;
 use crate::delta_image::{DeltaFormat, DeltaImage};
@@ -22,7 +22,7 @@ pub use error::SaveError;
 pub use output::Output;
 pub use tarball::write::ArchiveFormat;
 
-use blob::SavedBlob;
+use blob::{Packing, SavedBlob};
 
 /// How to save.
 #[derive(Debug, Clone, Copy)]
@@ -72,13 +72,19 @@ pub fn save_images(
     progress: &dyn Progress,
 ) -> Result<SaveReport, SaveError> {
     let snapshot = store.snapshot()?;
+    // Layers are opened one by one, so they must stay until the last is written.
+    let mut pins = store.pins();
+    let mut packing = Packing::new(store);
     let mut items: Vec<Item> = Vec::new();
     for reference in references {
         let image = snapshot.resolve(reference)?;
         let name = named(image, reference);
         match items.iter_mut().find(|item| item.config.id == image.id) {
             Some(item) => item.names.extend(name.filter(|name| !item.names.contains(name))),
-            None => items.push(Item::of_stored(store, image, name)?),
+            None => {
+                pin_all(&mut pins, image)?;
+                items.push(Item::of_stored(store, image, name, &mut packing)?);
+            }
         }
     }
     write_items(&items, options, output, progress)
@@ -103,6 +109,14 @@ fn named(image: &StoredImage, reference: &str) -> Option<Name> {
     image.names.contains(&name).then_some(name)
 }
 
+fn pin_all(pins: &mut Pins, image: &StoredImage) -> Result<(), SaveError> {
+    let layers: Vec<DiffId> = image.layers.iter().map(|layer| layer.diff_id).collect();
+    match pins.pin(&layers)?.missing.first() {
+        Some(layer) => Err(SaveError::MissingLayer { image: image.id, layer: *layer }),
+        None => Ok(()),
+    }
+}
+
 /// An image that is to be saved.
 struct Item {
     config: ImageConfig,
@@ -119,6 +133,7 @@ impl Item {
         store: &Store,
         image: &StoredImage,
         name: Option<Name>,
+        packing: &mut Packing,
     ) -> Result<Self, SaveError> {
         let raw = store.read_config(image.id)?;
         let config = ImageConfig::parse(raw)
@@ -128,9 +143,8 @@ impl Item {
         let mut blobs = Vec::new();
         for layer in &image.layers {
             let missing = SaveError::MissingLayer { image: image.id, layer: layer.diff_id };
-            let file = store.layer(layer.diff_id)?.ok_or(missing)?;
-            let blob = SavedBlob::new(layer.diff_id, file.file, file.size_bytes);
-            blobs.push(blob.packed_for(format, store)?);
+            let blob = SavedBlob::stored(store, layer.diff_id)?.ok_or(missing)?;
+            blobs.push(blob.packed_for(format, packing)?);
         }
         let subject = image.subject.as_ref().map(|subject| {
             Descriptor::new(&subject.media_type, subject.digest, subject.size_bytes)
@@ -147,10 +161,11 @@ impl Item {
     }
 
     fn of_created(store: &Store, delta: &CreatedDelta, names: &[Name]) -> Result<Self, SaveError> {
+        let mut packing = Packing::new(store);
         let mut blobs = Vec::new();
         for layer in delta.layers() {
-            let blob = SavedBlob::shared(layer.diff_id, layer.file.clone(), layer.size_bytes);
-            blobs.push(blob.packed_for(Some(delta.format()), store)?);
+            let blob = SavedBlob::created(layer);
+            blobs.push(blob.packed_for(Some(delta.format()), &mut packing)?);
         }
         let subject = delta.subject();
         Ok(Self {

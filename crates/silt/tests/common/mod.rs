@@ -61,7 +61,7 @@ pub fn layout_archive(image: &Image, tag: &str, compression: Compression) -> Vec
     archive
 }
 
-fn blob(bytes: &[u8], compression: Compression) -> BlobToWrite<'_> {
+pub fn blob(bytes: &[u8], compression: Compression) -> BlobToWrite<'_> {
     BlobToWrite {
         digest: Digest::of(bytes),
         size: bytes.len() as u64,
