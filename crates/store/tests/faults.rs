@@ -116,6 +116,7 @@ const OTHERS: [&str; 4] = ["write", "fsync", "fallocate", "flock"];
 
 #[test]
 fn a_kill_at_any_system_call_loses_nothing() {
+    let _alone = alone();
     if !has_tool("strace", &["-V"]) {
         return;
     }
@@ -130,6 +131,7 @@ fn a_kill_at_any_system_call_loses_nothing() {
 
 #[test]
 fn an_error_of_any_system_call_loses_nothing() {
+    let _alone = alone();
     if !has_tool("strace", &["-V"]) {
         return;
     }
@@ -154,6 +156,7 @@ fn an_error_of_any_system_call_loses_nothing() {
 
 #[test]
 fn the_making_of_a_store_can_be_cut_anywhere() {
+    let _alone = alone();
     if !has_tool("strace", &["-V"]) {
         return;
     }
@@ -173,6 +176,7 @@ fn the_making_of_a_store_can_be_cut_anywhere() {
 
 #[test]
 fn two_processes_load_at_once() {
+    let _alone = alone();
     let root = tempfile::tempdir().unwrap();
     let store = create(root.path());
     for _ in 0..5 {
@@ -245,6 +249,7 @@ fn full_disk_child() {
 
 #[test]
 fn a_full_disk_is_named_and_can_be_pruned() {
+    let _alone = alone();
     let mount = ["-m", "mount", "-t", "tmpfs", "-o"];
     if !has_tool("unshare", &[&mount[..], &["size=4k", "x", "/mnt"]].concat()) {
         return;

@@ -6,7 +6,6 @@ mod common;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
-use std::process::Command;
 use std::time::Duration;
 
 use common::*;
@@ -46,29 +45,6 @@ fn a_loaded_image_is_there_after_opening_again() {
     assert_eq!(store.layers().unwrap().len(), 2);
     assert_whole(&store);
     assert!(tree(&root.path().join("tmp")).is_empty());
-}
-
-#[test]
-fn skopeo_reads_the_store() {
-    if !has_tool("skopeo", &["--version"]) {
-        return;
-    }
-    let root = tempfile::tempdir().unwrap();
-    let layers = [layer_bytes(1, 70_000), vec![0; 1024]];
-    load(&create(root.path()), &layers, &["my-service:old", "ghcr.io/a/b:c"]);
-    for reference in ["my-service:old", "ghcr.io/a/b:c"] {
-        let image = format!("oci:{}:{reference}", root.path().display());
-        let out = Command::new("skopeo").args(["inspect", "--raw", &image]).output().unwrap();
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        let out = Command::new("skopeo").args(["inspect", &image]).output().unwrap();
-        let text = String::from_utf8_lossy(&out.stdout);
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        assert!(layers.iter().all(|layer| text.contains(&diff_id(layer).to_string())), "{text}");
-        let copy = format!("oci:{}", root.path().with_extension("copy").display());
-        let out = Command::new("skopeo").args(["copy", &image, &copy]).output().unwrap();
-        fs::remove_dir_all(root.path().with_extension("copy")).unwrap();
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use store::{CommitReport, NewImage, OpenMode, Snapshot, Store, Transaction};
 use tarball::{DiffId, Digest, ImageId, Name};
@@ -95,6 +96,13 @@ pub fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 pub fn assert_whole(store: &Store) {
     let report = store.verify(&[], &mut |_| {}).unwrap();
     assert!(report.is_whole(), "{report:#?}");
+}
+
+/// Makes a test that starts processes wait for the others that do: between its fork and the start of
+/// its program a child holds copies of all open files, and so the locks of other tests' layers.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static RUNNING: Mutex<()> = Mutex::new(());
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether `tool` runs; a test that needs it returns where it does not.
