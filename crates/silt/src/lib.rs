@@ -12,6 +12,7 @@ pub mod delta_image;
 pub mod delta_layer;
 pub mod failure;
 mod gzip;
+mod layer_digest;
 pub mod load;
 pub mod progress;
 pub mod query;

@@ -7,11 +7,12 @@ use delta::read_at::ReadAt;
 use rayon::prelude::*;
 use store::{Store, Subject, Transaction};
 use tarball::manifest::media_type;
-use tarball::{DiffId, Digester, ImageConfig, ImageId, Manifest, Name};
+use tarball::{DiffId, ImageConfig, ImageId, Manifest, Name};
 
 use super::CreateError;
 use super::layer_pool::{LayerPool, PooledLayer};
 use crate::delta_image::{DeltaFormat, DeltaImage};
+use crate::layer_digest::compute_diff_id;
 
 /// An image of the store, its layers held.
 pub(super) struct StoredImageFiles {
@@ -37,18 +38,8 @@ impl OpenLayer {
     /// Fails where the bytes are not what the diffID says.
     fn check(&self) -> Result<(), CreateError> {
         let layer = self.diff_id;
-        let mut digester = Digester::new();
-        let mut buffer = vec![0; 128 << 10];
-        let mut at = 0;
-        while at < self.size_bytes {
-            let left = usize::try_from(self.size_bytes - at).unwrap_or(usize::MAX);
-            let count = left.min(buffer.len());
-            let read = self.basis.read_exact_at(&mut buffer[..count], at);
-            read.map_err(|source| CreateError::ReadBase { layer, source })?;
-            digester.update(&buffer[..count]);
-            at += count as u64;
-        }
-        let found = DiffId(digester.finish());
+        let found = compute_diff_id(&self.basis);
+        let found = found.map_err(|source| CreateError::ReadBase { layer, source })?;
         if found == layer { Ok(()) } else { Err(CreateError::DamagedBase { layer, found }) }
     }
 }

@@ -14,10 +14,10 @@ use tarball::DiffId;
 
 use super::plan::{Action, ImagePlan, LayerPlan, LoadPlan};
 use super::source::Candidate;
-use super::verify::is_whole;
 use super::{Candidates, LoadError, LoadReport, LoadedImage};
 use crate::delta_image::DeltaFormat;
 use crate::delta_layer::with_member;
+use crate::layer_digest::is_whole;
 use crate::progress::{Progress, Step};
 use crate::sink::{ImageTransaction, SinkError};
 

@@ -7,8 +7,8 @@ use store::{Snapshot, Store};
 use tarball::{DiffId, ImageId};
 
 use super::LoadError;
-use super::verify::is_whole;
 use crate::delta_image::DeltaImage;
+use crate::layer_digest::is_whole;
 
 /// Layers and images that are there, or that an earlier part of the load makes.
 pub(super) struct Known<'a> {

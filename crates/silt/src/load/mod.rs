@@ -11,7 +11,6 @@ mod input;
 mod known;
 mod plan;
 mod source;
-mod verify;
 
 use std::collections::HashMap;
 

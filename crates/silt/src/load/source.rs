@@ -8,7 +8,7 @@ use tarball::archive::{Archive, ArchivedImage};
 use tarball::{DiffId, ImageConfig, Name};
 
 use super::LoadError;
-use super::verify::is_whole;
+use crate::layer_digest::is_whole;
 
 /// An image of the input: plain, or a delta.
 pub(super) struct Candidate<'a> {

@@ -10,7 +10,7 @@ use tarball::unpack::{LayerToUnpack, SkipReason, UnpackError, UnpackOptions, Unp
 use tarball::{DiffId, Digester, ImageId};
 
 use super::QueryError;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, is_full};
 use crate::progress::{NoProgress, Progress, Step};
 
 /// What was unpacked.
@@ -203,8 +203,4 @@ impl Failure for UnpackImageError {
 
 fn is_damage(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|error| error.is::<WrongDigest>())
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
