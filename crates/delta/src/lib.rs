@@ -15,6 +15,7 @@ pub mod exact;
 pub mod librsync;
 pub mod native;
 pub mod read_at;
+pub mod region;
 pub mod tar_map;
 
 pub use cover::{Cover, OriginId};

@@ -14,6 +14,7 @@ pub use index::FileIndex;
 use crate::block_match::MatchError;
 use crate::cover::{Cover, OriginId};
 use crate::read_at::ReadAt;
+use crate::region::Content;
 use crate::tar_map::{BLOCK_BYTES, Member, TarMap, align};
 use index::FileRef;
 use pairs::Pair;
@@ -36,16 +37,6 @@ pub enum Aim {
     ExactRuns,
 }
 
-/// What is known of a new layer: where its bytes are like old ones, and where its headers are.
-#[derive(Debug, Clone, Default)]
-pub struct LayerMatch {
-    /// In the order of the target, none overlapping another; neighbours that continue one another
-    /// are one cover.
-    pub covers: Vec<Cover>,
-    /// Offsets of the tar headers in the target, in order; all are multiples of 512.
-    pub headers: Vec<u64>,
-}
-
 /// Matches one new layer against the files of `index`.
 ///
 /// Fails only where the target or an origin cannot be read.
@@ -53,7 +44,7 @@ pub fn match_layer(
     target: &dyn ReadAt,
     index: &FileIndex<'_>,
     options: &MatchOptions,
-) -> Result<LayerMatch, MatchError> {
+) -> Result<Content, MatchError> {
     let map = TarMap::of(target).map_err(|source| MatchError::Target { source })?;
     let choices = index.choose_counterparts(target, &map)?;
     let pairs: Vec<Pair> = (map.members.iter().zip(&choices))
@@ -81,7 +72,7 @@ pub fn match_layer(
     }
     let covers = fill_gaps(target, index, covers.0, options)?;
     let headers = map.members.iter().map(|member| member.header).collect();
-    Ok(LayerMatch { covers, headers })
+    Ok(Content { covers, headers, regions: Vec::new() })
 }
 
 /// Where a member of the target came from.

@@ -7,9 +7,9 @@ use super::emit::{ChangedHeader, Emitter, piece_length};
 use super::header::{MAX_ORIGINS, Needs, Origin};
 use super::streams::{STREAM_COUNT, StreamTable, StreamWriters};
 use super::tar_header::body_bytes;
-use crate::by_file::LayerMatch;
 use crate::cover::{Cover, OriginId};
 use crate::read_at::{ReadAt, ReadError};
+use crate::region::Content;
 use crate::tar_map::BLOCK_BYTES;
 
 /// How a delta is written.
@@ -81,7 +81,7 @@ pub fn encode(
     target: &dyn ReadAt,
     target_digest: [u8; 32],
     origins: &[(Origin, &dyn ReadAt)],
-    matched: &LayerMatch,
+    matched: &Content,
     options: &EncodeOptions,
     out: &mut dyn Write,
 ) -> Result<EncodeReport> {

@@ -5,11 +5,12 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use delta::by_file::{Aim, FileIndex, LayerMatch, MatchOptions, match_layer};
+use delta::by_file::{Aim, FileIndex, MatchOptions, match_layer};
 use delta::exact::{ExactOptions, encode_exact};
 use delta::librsync::{self, ApplyLimits};
 use delta::native::{EncodeOptions, LayerDecoder, Limits, Origin, encode};
 use delta::read_at::{Concat, ReadAt};
+use delta::region::Content;
 use tarball::{DiffId, Digester};
 
 use super::base::{Base, OpenLayer};
@@ -107,7 +108,7 @@ impl<'a> Maker<'a> {
     fn encode_native(
         &self,
         target: &OpenLayer,
-        matched: &LayerMatch,
+        matched: &Content,
         report: &mut LayerReport,
     ) -> Result<(), CreateError> {
         let zstd_level = match self.options.level {
@@ -132,7 +133,7 @@ impl<'a> Maker<'a> {
     fn encode_balena(
         &self,
         target: &OpenLayer,
-        matched: &LayerMatch,
+        matched: &Content,
         report: &mut LayerReport,
     ) -> Result<(), CreateError> {
         let basis = Concat::new(self.base.concatenated());

@@ -1,0 +1,95 @@
+//! Regions: stretches of a target that are made by a transform, not by covers alone.
+//!
+//! Matchers make them, the native format says them. An encoding without transforms asks for none
+//! ([`Aim::ExactRuns`](crate::by_file::Aim::ExactRuns)).
+
+use std::ops::Range;
+
+use crate::cover::{Cover, OriginId};
+
+/// How a stretch of bytes is made: a whole layer, or what a compressed member holds.
+///
+/// Offsets of targets count from the start of the stretch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Content {
+    /// In the order of the target, none overlapping another or a region; neighbours that continue
+    /// one another are one cover.
+    pub covers: Vec<Cover>,
+    /// Offsets of the tar headers in the target, in order; all are multiples of 512. Only layers
+    /// have them.
+    pub headers: Vec<u64>,
+    /// In the order of the target, none overlapping another.
+    pub regions: Vec<Region>,
+}
+
+/// A range of the target that a transform makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Region {
+    /// The range; never empty.
+    pub target: Range<u64>,
+    /// How it is made.
+    pub transform: Transform,
+}
+
+/// How a region is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transform {
+    /// The range is a deflate stream: its plain bytes are made, and compressed as they were.
+    Deflate(Deflate),
+    /// The range is an executable: references in the old one are moved before differences are taken.
+    References(References),
+}
+
+/// A raw deflate stream (RFC 1951), without the header and the trailer of gzip, zlib or zip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deflate {
+    /// Length of what it holds.
+    pub plain_bytes: u64,
+    /// How the compressor's choices differ from the predicted ones.
+    pub corrections: Vec<u8>,
+    /// Compressed members of origins that are inflated to make the content from.
+    pub inflated: Vec<Inflated>,
+    /// How the plain bytes are made. Origins are those of the stretch around, and of `inflated` the
+    /// ones that [`OriginId::inflated`] numbers.
+    pub content: Content,
+}
+
+/// A raw deflate stream of an origin, inflated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inflated {
+    /// Where it is. Not itself an inflated one of the same list, but maybe one of a list around.
+    pub origin: OriginId,
+    /// Where it starts there.
+    pub at: u64,
+    /// Length of what it holds.
+    pub plain_bytes: u64,
+}
+
+/// An executable that is made out of an old one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct References {
+    /// Where the old one is …
+    pub origin: OriginId,
+    /// … and which bytes of it.
+    pub old: Range<u64>,
+    /// What the decoder must know of the new one, as its encoder wrote it.
+    pub parameters: Vec<u8>,
+    /// Covers of the region by the old range alone, in order, none overlapping another. `target`
+    /// counts from the start of the region, `at` from the start of `old`.
+    pub covers: Vec<Cover>,
+}
+
+impl OriginId {
+    const INFLATED: u32 = 1 << 31;
+
+    /// The inflated stream of that number, counted over all lists around: those of the outermost
+    /// region come first.
+    pub fn inflated(number: u32) -> Self {
+        Self(Self::INFLATED | number)
+    }
+
+    /// The number, where this is an inflated stream and not a layer.
+    pub fn as_inflated(self) -> Option<u32> {
+        (self.0 & Self::INFLATED != 0).then_some(self.0 & !Self::INFLATED)
+    }
+}
