@@ -11,6 +11,7 @@ pub mod block_match;
 pub mod by_file;
 pub mod byte_match;
 pub mod cover;
+pub mod deflate;
 pub mod exact;
 pub mod librsync;
 pub mod native;
