@@ -1,4 +1,4 @@
-"""Running silt from outside, and measuring it: what scripts/matrix and scripts/bad-input share."""
+"""Running silt and other programs from outside, and measuring them: what the scripts share."""
 import json
 import os
 import shutil
@@ -39,29 +39,9 @@ class Silt:
                             if not k.startswith(("SILT_", "RUST_", "DOCKER_"))}
 
     def run(self, root, *arguments, stdin=None):
-        """Runs `silt --root ROOT ARGUMENTS…` under time(1), whose own few pages do not
-        count: a child of this interpreter would start with the interpreter's peak."""
-        with tempfile.NamedTemporaryFile("r") as usage:
-            command = ["/usr/bin/time", "-q", "-f", "%e %U %S %M %O", "-o", usage.name,
-                       str(self.binary), "--root", str(root), "--progress", "none", *map(str, arguments)]
-            process = subprocess.Popen(command, env=self.environment, stdin=stdin or subprocess.DEVNULL,
-                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                       start_new_session=True)
-            try:
-                stdout, stderr = process.communicate(timeout=self.timeout_seconds)
-                code = process.returncode
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                stdout, stderr = process.communicate()
-                code = None
-            run = Run(code, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
-            fields = usage.read().split()[-5:]
-        if code is not None and len(fields) == 5:
-            run.seconds = float(fields[0])
-            run.cpu_seconds = float(fields[1]) + float(fields[2])
-            run.peak_rss_bytes = int(fields[3]) * 1024
-            run.written_bytes = int(fields[4]) * SECTOR_BYTES
-        return run
+        """Runs `silt --root ROOT ARGUMENTS…`, measured."""
+        command = [self.binary, "--root", root, "--progress", "none", *arguments]
+        return run_measured(command, self.environment, stdin, self.timeout_seconds)
 
     def image(self, root, reference):
         """(image ID, diffIDs) of an image in the store, or None."""
@@ -71,6 +51,31 @@ class Silt:
         image = json.loads(run.stdout)
         image = image[0] if isinstance(image, list) else image
         return image["Id"], image["RootFS"].get("Layers") or []
+
+
+def run_measured(command, environment=None, stdin=None, timeout_seconds=None):
+    """Runs a command under time(1), whose own few pages do not count: a child of this interpreter
+    would start with the interpreter's peak."""
+    with tempfile.NamedTemporaryFile("r") as usage:
+        timed = ["/usr/bin/time", "-q", "-f", "%e %U %S %M %O", "-o", usage.name, *map(str, command)]
+        process = subprocess.Popen(timed, env=environment, stdin=stdin or subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   start_new_session=True)
+        try:
+            stdout, stderr = process.communicate(timeout=timeout_seconds)
+            code = process.returncode
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            stdout, stderr = process.communicate()
+            code = None
+        run = Run(code, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+        fields = usage.read().split()[-5:]
+    if code is not None and len(fields) == 5:
+        run.seconds = float(fields[0])
+        run.cpu_seconds = float(fields[1]) + float(fields[2])
+        run.peak_rss_bytes = int(fields[3]) * 1024
+        run.written_bytes = int(fields[4]) * SECTOR_BYTES
+    return run
 
 
 def find_binary():
