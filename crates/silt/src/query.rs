@@ -7,6 +7,7 @@ mod error;
 mod health;
 mod history;
 mod list;
+mod place;
 mod prune;
 mod unpack;
 mod usage;
@@ -22,6 +23,7 @@ pub use history::{HistoryStep, history};
 pub use list::{
     DeltaSummary, ImageKind, ImageList, ImageSummary, LayerSummary, UnreadableImage, layers, list,
 };
+pub use place::{DamagedFile, FilePart};
 pub use prune::{PruneBlock, PruneReport, PrunedBlob, plan_prune, prune};
 pub use unpack::{UnpackImageError, Unpacked, unpack};
 pub use usage::{Usage, UsageOfKind, disk_usage};

@@ -122,6 +122,18 @@ pub enum ReadError {
         /// Where the JSON is wrong.
         source: serde_json::Error,
     },
+    /// `index.json` can be read, and is not as Silt wrote it.
+    #[error("the store's index {} is not as it was written: a name or a number in it may be wrong", path.display())]
+    ChangedIndex {
+        /// The index.
+        path: PathBuf,
+    },
+    /// `oci-layout` does not say what it must.
+    #[error("{} is damaged", path.display())]
+    DamagedLayout {
+        /// The file.
+        path: PathBuf,
+    },
     /// `index.json` has an entry that Silt did not write and cannot judge.
     #[error("entry {position} of {} was not written by Silt", path.display())]
     ForeignEntry {

@@ -18,8 +18,10 @@ const INDEX_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
 
 pub(crate) const MEDIA_TYPE_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const MEDIA_TYPE_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const EMPTY: &str =
-    r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+/// What stands before and after the digest at the end of an index: it is that of all bytes before.
+const SEAL_START: &[u8] = br#","annotations":{"io.silt.checksum":""#;
+const SEAL_DIGITS: usize = 64;
+const SEAL_END: &[u8] = br#""}}"#;
 
 /// The index, one entry for each image.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -70,7 +72,33 @@ struct EntryAnnotations {
 }
 
 pub(crate) fn empty_index() -> Vec<u8> {
-    EMPTY.as_bytes().to_vec()
+    Index::default().to_json()
+}
+
+/// Whether the index has the bytes that Silt gave it. Where others have put in entries of their own,
+/// nothing can be said, and nothing is said against it. Where there is no index, nothing is wrong.
+pub(crate) fn is_as_written(store: &Store) -> Result<bool, ReadError> {
+    let path = store.index_path();
+    let Some(bytes) = durable::read_small(&path, INDEX_LIMIT_BYTES)? else {
+        return Ok(true);
+    };
+    let index = parse(&bytes).map_err(|source| ReadError::DamagedIndex { path, source })?;
+    Ok(!index.foreign.is_empty() || has_right_seal(&bytes))
+}
+
+fn has_right_seal(bytes: &[u8]) -> bool {
+    let sealed = || {
+        let (before, digest) = bytes.strip_suffix(SEAL_END)?.split_last_chunk::<SEAL_DIGITS>()?;
+        let document = before.strip_suffix(SEAL_START)?;
+        Some(Digest::of(document).hex().as_bytes() == digest)
+    };
+    sealed().unwrap_or(false)
+}
+
+/// A digest of the index at its end finds what JSON does not: another letter in a name.
+fn seal(document: &str) -> Vec<u8> {
+    let open = document.strip_suffix('}').unwrap_or(document).as_bytes();
+    [open, SEAL_START, Digest::of(open).hex().as_bytes(), SEAL_END].concat()
 }
 
 /// Reads the index. Where there is no index, there are no images.
@@ -176,7 +204,7 @@ impl Index {
             "mediaType": MEDIA_TYPE_INDEX,
             "manifests": manifests,
         });
-        document.to_string().into_bytes()
+        seal(&document.to_string())
     }
 
     fn next_order(&self) -> u64 {
@@ -267,6 +295,18 @@ mod tests {
         let again = parse(&index.to_json()).unwrap();
         assert_eq!(again.entries, index.entries);
         assert_eq!(again.foreign[0].1, serde_json::from_str::<Value>(foreign).unwrap());
+    }
+
+    /// What still parses as an index is not as it was written.
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let bytes = index_of(&[(1, &["a:1", "b:1"]), (2, &[])]).to_json();
+        assert!(has_right_seal(&bytes) && has_right_seal(&empty_index()));
+        for (at, bit) in (0..bytes.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << bit;
+            assert!(!has_right_seal(&damaged), "byte {at}, bit {bit}");
+        }
     }
 
     #[test]

@@ -85,16 +85,21 @@ impl Store {
         let Some(bytes) = durable::read_small(&path, VERSION_LIMIT_BYTES)? else {
             return Ok(None);
         };
-        let found: VersionFile = serde_json::from_slice(&bytes)
-            .map_err(|source| OpenError::DamagedVersion { path, source })?;
-        if found.store_version > STORE_VERSION {
+        let parsed = serde_json::from_slice(&bytes).and_then(|found: VersionFile| {
+            match found.store_version {
+                0 => Err(serde::de::Error::custom("there is no version 0")),
+                version => Ok(version),
+            }
+        });
+        let found = parsed.map_err(|source| OpenError::DamagedVersion { path, source })?;
+        if found > STORE_VERSION {
             return Err(OpenError::NewerVersion {
                 root: self.root.clone(),
-                found: found.store_version,
+                found,
                 supported: STORE_VERSION,
             });
         }
-        Ok(Some(found.store_version))
+        Ok(Some(found))
     }
 
     /// A store is made only in a directory that is empty, or where the making of one was cut short.
@@ -148,6 +153,15 @@ impl Store {
         }
         drop(lock);
         Ok(self)
+    }
+
+    /// Why `oci-layout` is of no use to other tools, where it is not.
+    pub(crate) fn check_layout_file(&self) -> Result<Option<ReadError>, ReadError> {
+        let path = self.root.join("oci-layout");
+        let found = durable::read_small(&path, VERSION_LIMIT_BYTES)?;
+        let is_whole = found.as_deref() == Some(OCI_LAYOUT)
+            || self.read_version().is_ok_and(|version| version.is_none());
+        Ok((!is_whole).then_some(ReadError::DamagedLayout { path }))
     }
 
     fn put_in_root(&self, name: &str, bytes: &[u8]) -> Result<(), OpenError> {

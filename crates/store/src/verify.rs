@@ -1,18 +1,13 @@
 //! Every stored byte against its digest.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
-use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 
-use tarball::{DiffId, Digest, Digester, ImageId};
+use tarball::{DiffId, Digest, ImageId};
 
-use crate::blocks::{self, BLOCK_SIZE, BLOCK_SIZE_BYTES, BlockDigests, BlocksError};
-use crate::durable::failed;
+use crate::blocks::BlocksError;
 use crate::error::{FileError, ReadError};
 use crate::index;
+use crate::layer_check::LayerDamage;
 use crate::manifest::{DOCUMENT_LIMIT_BYTES, StoredLayer};
 use crate::snapshot::{BrokenImage, Snapshot};
 use crate::store::Store;
@@ -30,8 +25,10 @@ pub struct VerifyReport {
     pub damaged_layers: Vec<DamagedLayer>,
     /// Configs and original manifests that are damaged or missing.
     pub damaged_documents: Vec<DamagedDocument>,
-    /// Block digests that are damaged or missing beside layers that are whole.
-    pub damaged_blocks: Vec<BlocksError>,
+    /// Block digests that are damaged or missing, with the images that use the layers.
+    pub damaged_blocks: Vec<(BlocksError, Vec<ImageId>)>,
+    /// The index and the files beside it, where they are not as Silt wrote them.
+    pub damaged_root: Vec<ReadError>,
     /// Images whose manifests cannot be read, so that nothing else of them could be checked.
     pub broken_images: Vec<BrokenImage>,
 }
@@ -45,28 +42,6 @@ pub struct DamagedLayer {
     pub images: Vec<ImageId>,
     /// What is wrong.
     pub damage: LayerDamage,
-}
-
-/// What is wrong with a layer.
-#[derive(Debug)]
-pub enum LayerDamage {
-    /// There is no such file.
-    Missing,
-    /// The file is shorter or longer than the layer.
-    WrongSize {
-        /// The layer's size.
-        expected_bytes: u64,
-        /// The file's.
-        found_bytes: u64,
-    },
-    /// Some bytes are different, or could not be read.
-    Bytes {
-        /// The damaged 64 KiB blocks, neighbours joined, as offsets in the layer. Empty where the block
-        /// digests are of no use.
-        ranges: Vec<Range<u64>>,
-        /// The first error of the device, where there was one.
-        unreadable: Option<FileError>,
-    },
 }
 
 /// A config or an original manifest whose bytes are not what its name says.
@@ -86,6 +61,7 @@ impl VerifyReport {
         self.damaged_layers.is_empty()
             && self.damaged_documents.is_empty()
             && self.damaged_blocks.is_empty()
+            && self.damaged_root.is_empty()
             && self.broken_images.is_empty()
     }
 }
@@ -106,6 +82,7 @@ impl Store {
             images: (snapshot.images.len() + snapshot.broken.len()) as u64,
             ..VerifyReport::default()
         };
+        self.verify_root(&mut report)?;
         self.verify_documents(&snapshot, &mut report);
         for (layer, images) in layers_to_check(&snapshot) {
             self.verify_layer(layer, images, &mut report, progress)?;
@@ -123,6 +100,7 @@ impl Store {
         let is_listed = |image: &ImageId| index.get(*image).is_some();
         report.damaged_layers.retain(|layer| layer.images.iter().any(is_listed));
         report.damaged_documents.retain(|document| is_listed(&document.image));
+        report.damaged_blocks.retain(|(_, images)| images.iter().any(is_listed));
         Ok(())
     }
 
@@ -151,29 +129,27 @@ impl Store {
     ) -> Result<(), FileError> {
         let diff_id = layer.diff_id;
         report.layers += 1;
-        let blocks = blocks::read_blocks(&self.blocks_path(diff_id), diff_id);
-        let mut count = |read_bytes| {
+        let checked = self.check_layer(layer, &mut |read_bytes| {
             report.read_bytes += read_bytes;
             progress(read_bytes);
-        };
-        let damage = match self.layer(diff_id)? {
-            None => Some(LayerDamage::Missing),
-            Some(found) if found.size_bytes != layer.size_bytes => Some(LayerDamage::WrongSize {
-                expected_bytes: layer.size_bytes,
-                found_bytes: found.size_bytes,
-            }),
-            Some(found) => {
-                let checked = check_bytes(layer, &found.file, blocks.as_ref().ok(), &mut count);
-                checked.damage(&self.blob_path(diff_id.0))
-            }
-        };
-        match (damage, blocks) {
-            (Some(damage), _) => {
-                report.damaged_layers.push(DamagedLayer { diff_id, images, damage })
-            }
-            (None, Err(error)) => report.damaged_blocks.push(error),
-            (None, Ok(_)) => {}
+        })?;
+        if let Some(damage) = checked.damage {
+            report.damaged_layers.push(DamagedLayer { diff_id, images: images.clone(), damage });
         }
+        match checked.blocks {
+            Ok(blocks) if blocks.layer_size_bytes == layer.size_bytes => {}
+            Ok(_) => report.damaged_blocks.push((BlocksError::Damaged { diff_id }, images)),
+            Err(error) => report.damaged_blocks.push((error, images)),
+        }
+        Ok(())
+    }
+
+    /// The few small files beside the images.
+    fn verify_root(&self, report: &mut VerifyReport) -> Result<(), ReadError> {
+        if !index::is_as_written(self)? {
+            report.damaged_root.push(ReadError::ChangedIndex { path: self.index_path() });
+        }
+        report.damaged_root.extend(self.check_layout_file()?);
         Ok(())
     }
 }
@@ -189,62 +165,4 @@ fn layers_to_check(snapshot: &Snapshot) -> Vec<(StoredLayer, Vec<ImageId>)> {
         }
     }
     layers.into_values().collect()
-}
-
-/// What reading a layer showed.
-struct Checked {
-    has_right_digest: bool,
-    ranges: Vec<Range<u64>>,
-    unreadable: Option<io::Error>,
-}
-
-impl Checked {
-    fn damage(self, path: &Path) -> Option<LayerDamage> {
-        let is_whole = self.has_right_digest && self.unreadable.is_none();
-        (!is_whole).then(|| LayerDamage::Bytes {
-            ranges: self.ranges,
-            unreadable: self.unreadable.map(failed("read", path)),
-        })
-    }
-}
-
-/// Reads a layer once, for its diffID and its blocks. A block that the device does not give is passed
-/// over, so that one bad sector does not hide the next.
-fn check_bytes(
-    layer: StoredLayer,
-    file: &File,
-    blocks: Option<&BlockDigests>,
-    count: &mut dyn FnMut(u64),
-) -> Checked {
-    let mut buffer = vec![0; BLOCK_SIZE];
-    let mut digester = Digester::new();
-    let mut ranges: Vec<Range<u64>> = Vec::new();
-    let mut unreadable = None;
-    for block in 0..layer.size_bytes.div_ceil(BLOCK_SIZE_BYTES) {
-        let start = block * BLOCK_SIZE_BYTES;
-        let end = layer.size_bytes.min(start.saturating_add(BLOCK_SIZE_BYTES));
-        let length = usize::try_from(end - start).unwrap_or(BLOCK_SIZE);
-        let bytes = &mut buffer[..length];
-        match file.read_exact_at(bytes, start) {
-            Ok(()) => {
-                digester.update(bytes);
-                count(end - start);
-                if blocks.is_some_and(|blocks| !blocks.matches(block, bytes)) {
-                    push_range(&mut ranges, start..end);
-                }
-            }
-            Err(error) => {
-                push_range(&mut ranges, start..end);
-                unreadable.get_or_insert(error);
-            }
-        }
-    }
-    Checked { has_right_digest: DiffId(digester.finish()) == layer.diff_id, ranges, unreadable }
-}
-
-fn push_range(ranges: &mut Vec<Range<u64>>, range: Range<u64>) {
-    match ranges.last_mut() {
-        Some(last) if last.end == range.start => last.end = range.end,
-        _ => ranges.push(range),
-    }
 }

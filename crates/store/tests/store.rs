@@ -295,7 +295,7 @@ fn damage_is_found_and_named() {
     };
     assert_eq!(*ranges, [65_536..196_608, 262_144..300_000]);
     assert!(matches!(layer(&layers[1]), LayerDamage::Missing));
-    assert!(matches!(report.damaged_blocks[..], [BlocksError::Damaged { .. }]));
+    assert!(matches!(report.damaged_blocks[..], [(BlocksError::Damaged { .. }, _)]));
     assert_eq!(report.damaged_documents[0].image, image_id(&layers));
 
     // A layer of the wrong length is replaced by a load that writes it.

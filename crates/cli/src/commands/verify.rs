@@ -1,6 +1,6 @@
 //! `image verify`: every stored byte against its digest.
 
-use silt::query::{self, Damage, DamagedPart};
+use silt::query::{self, Damage, DamagedFile, DamagedPart, FilePart};
 use silt::{Failure, FailureKind, OpenMode};
 
 use crate::context::Context;
@@ -9,6 +9,8 @@ use crate::output::{self, exact_size, one_line};
 
 /// So many damaged places of one layer are listed.
 const SHOWN_RANGES: usize = 5;
+/// So many files of one layer; JSON has more.
+const SHOWN_FILES: usize = 20;
 
 pub(crate) struct VerifyOptions {
     pub(crate) images: Vec<String>,
@@ -30,7 +32,7 @@ pub(super) fn run(context: &Context, options: &VerifyOptions) -> CommandResult {
     if options.is_json {
         output::print_json(&found)?;
     } else {
-        let lines: String = found.damage.iter().map(|damage| described(damage) + "\n").collect();
+        let lines: String = found.damage.iter().map(listed).collect();
         let (images, layers) = (found.images, found.layers);
         let size = exact_size(found.read_bytes);
         output::print(&lines)?;
@@ -47,16 +49,40 @@ pub(super) fn fail_if_damaged(damage: &[Damage]) -> CommandResult {
     }
 }
 
+/// What is damaged, and in the lines after it which files that is in.
+fn listed(damage: &Damage) -> String {
+    let mut text = problem(damage) + "\n";
+    for file in damage.files.iter().take(SHOWN_FILES) {
+        text += &format!("  in {}\n", place(file));
+    }
+    if damage.files.len() > SHOWN_FILES {
+        text += &format!("  and {} more places\n", damage.files.len() - SHOWN_FILES);
+    }
+    text
+}
+
 /// What is damaged, where and how, in one line.
 pub(super) fn described(damage: &Damage) -> String {
+    match damage.files.as_slice() {
+        [] => problem(damage),
+        [only] => format!("{} in {}", problem(damage), place(only)),
+        [first, more @ ..] => {
+            let places = if more.len() == 1 { "place" } else { "places" };
+            format!("{} in {} and {} more {places}", problem(damage), place(first), more.len())
+        }
+    }
+}
+
+fn problem(damage: &Damage) -> String {
     let part = match damage.part {
         DamagedPart::Layer => "layer",
         DamagedPart::Document => "document",
         DamagedPart::BlockDigests => "block digests of layer",
         DamagedPart::Image => "manifest",
+        DamagedPart::Index => "index",
     };
-    let digest = damage.digest.map_or("that is unknown".to_owned(), |digest| digest.to_string());
-    let mut text = format!("{part} {digest}: {}", one_line(&damage.problem));
+    let digest = damage.digest.map(|digest| format!(" {digest}")).unwrap_or_default();
+    let mut text = format!("{part}{digest}: {}", one_line(&damage.problem));
     let shown = damage.ranges.iter().take(SHOWN_RANGES);
     let places: Vec<String> = shown.map(|range| format!("{}-{}", range.start, range.end)).collect();
     if !places.is_empty() {
@@ -64,6 +90,15 @@ pub(super) fn described(damage: &Damage) -> String {
         text += if damage.ranges.len() > SHOWN_RANGES { ", …)" } else { ")" };
     }
     text
+}
+
+fn place(file: &DamagedFile) -> String {
+    let path = file.path.as_deref().map(one_line);
+    match (path, file.part) {
+        (Some(path), FilePart::Contents) => format!("{path}, bytes {}-{}", file.start, file.end),
+        (Some(path), FilePart::Header) => format!("the header of {path}"),
+        (None, _) => format!("a header that cannot be read, at {}", file.layer_offset),
+    }
 }
 
 fn and_more(more: usize) -> String {

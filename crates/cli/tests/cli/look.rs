@@ -152,10 +152,37 @@ fn verifying_finds_one_bit() {
             .unwrap();
     assert_eq!(found["damage"][0]["digest"], diff_ids[1]);
     assert_eq!(found["damage"][0]["ranges"], json!([{ "start": 196_608, "end": 262_144 }]));
+    let files = found["damage"][0]["files"].as_array().unwrap();
+    let holds = |file: &&serde_json::Value| {
+        let at = |field: &str| file[field].as_u64().unwrap();
+        (at("layer_offset")..at("layer_offset") + at("end") - at("start")).contains(&200_000)
+    };
+    assert_eq!(files.iter().filter(holds).count(), 1, "{files:?}");
     // The quick check does not read layers.
     bench.run(&["system", "check"]).expect(0);
     file.set_len(100).unwrap();
     insta::assert_snapshot!(bench.run(&["system", "check"]).expect(7).transcript());
+}
+
+/// Whatever file of the store a bit flips in, and wherever.
+#[test]
+fn verifying_finds_every_flipped_bit() {
+    let bench = Bench::with(&[golden("tiny", "base.tar"), golden("tiny", "target.tar")]);
+    bench.run(&["image", "verify"]).expect(0);
+    for (path, bytes) in bench.fingerprint() {
+        let offsets = [0, bytes.len() / 3, bytes.len() / 2, bytes.len().saturating_sub(2)];
+        for at in offsets.into_iter().filter(|at| *at < bytes.len()) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            fs::write(&path, damaged).unwrap();
+            let run = bench.run(&["-q", "image", "verify"]).expect(7);
+            let file = path.file_name().and_then(|name| name.to_str()).unwrap();
+            let text = run.stdout + &run.stderr;
+            assert!(text.contains(file), "{file}, {at}: {text}");
+        }
+        fs::write(&path, bytes).unwrap();
+    }
+    bench.run(&["image", "verify"]).expect(0);
 }
 
 /// Damage in a file's bytes is found by the digest, and in a header by the parser first.

@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use serde::{Serialize, Serializer};
 use store::{BlocksError, LayerDamage, Store, VerifyReport};
-use tarball::{Digest, ImageId};
+use tarball::{DiffId, Digest, ImageId};
 
 use super::QueryError;
+use super::place::{DamagedFile, files_in};
 use crate::progress::{Progress, Step};
 
 /// What reading every byte has shown.
@@ -45,8 +46,11 @@ pub struct Damage {
     pub images: Vec<ImageId>,
     /// What is wrong.
     pub problem: String,
-    /// The damaged parts of a layer, where they are known, as offsets in its uncompressed tar.
+    /// The damaged parts of a layer, where they are known, as offsets in its uncompressed tar: whole
+    /// blocks of 64 KiB, the last one of a layer excepted.
     pub ranges: Vec<ByteRange>,
+    /// The files that lie in those parts.
+    pub files: Vec<DamagedFile>,
 }
 
 /// What can be damaged.
@@ -61,6 +65,8 @@ pub enum DamagedPart {
     BlockDigests,
     /// An entry of the index, or the manifest that it names.
     Image,
+    /// The index as a whole, or a small file beside it.
+    Index,
 }
 
 /// Bytes from `start` up to and without `end`.
@@ -88,7 +94,11 @@ pub fn verify(
     progress.begin(&Step::Verifying, Some(wanted_bytes));
     let report = store.verify(images, &mut |bytes| progress.advance(bytes));
     progress.end();
-    Ok(Verification::of(report?))
+    let mut found = Verification::of(report?);
+    for damage in found.damage.iter_mut().filter(|damage| !damage.ranges.is_empty()) {
+        damage.find_files(store)?;
+    }
+    Ok(found)
 }
 
 /// Looks at the index, at every manifest, and at the size of every layer, without reading layers.
@@ -105,7 +115,8 @@ pub fn check(store: &Store) -> Result<CheckReport, QueryError> {
         let damage = match found_bytes {
             Some(found_bytes) if found_bytes == layer.size_bytes => continue,
             Some(found_bytes) => {
-                LayerDamage::WrongSize { expected_bytes: layer.size_bytes, found_bytes }
+                let (expected_bytes, ranges) = (layer.size_bytes, Vec::new());
+                LayerDamage::WrongSize { expected_bytes, found_bytes, ranges }
             }
             None => LayerDamage::Missing,
         };
@@ -125,58 +136,70 @@ impl Verification {
             images: vec![it.image],
             problem: text_of(&it.why),
             ranges: Vec::new(),
+            files: Vec::new(),
         });
-        let blocks = report.damaged_blocks.iter().map(Damage::of_blocks);
+        let blocks = report.damaged_blocks.into_iter();
+        let blocks = blocks.map(|(why, images)| Damage::of_blocks(&why, images));
         let images = report.broken_images.into_iter().map(Damage::of_image);
+        let root = report.damaged_root.iter().map(Damage::of_root);
         Self {
             images: report.images,
             layers: report.layers,
             read_bytes: report.read_bytes,
-            damage: layers.chain(documents).chain(blocks).chain(images).collect(),
+            // What is wrong with the index may be why images seem to be.
+            damage: root.chain(layers).chain(documents).chain(blocks).chain(images).collect(),
         }
     }
 }
 
 impl Damage {
     fn of_layer(digest: Digest, images: Vec<ImageId>, damage: LayerDamage) -> Self {
-        let (problem, ranges) = match damage {
-            LayerDamage::Missing => ("is missing".to_owned(), Vec::new()),
-            LayerDamage::WrongSize { expected_bytes, found_bytes } => {
-                (format!("has {found_bytes} bytes, not {expected_bytes}"), Vec::new())
+        let ranges = damage.ranges().iter().cloned().map(ByteRange::from).collect();
+        let problem = match damage {
+            LayerDamage::Missing => "is missing".to_owned(),
+            LayerDamage::WrongSize { expected_bytes, found_bytes, .. } => {
+                format!("has {found_bytes} bytes, not {expected_bytes}")
             }
-            LayerDamage::Bytes { ranges, unreadable: Some(error) } => (text_of(&error), ranges),
-            LayerDamage::Bytes { ranges, unreadable: None } => {
-                ("does not have the bytes that its digest names".to_owned(), ranges)
-            }
+            LayerDamage::Bytes { unreadable: Some(error), .. } => text_of(&error),
+            LayerDamage::Bytes { .. } => "does not have the bytes that its digest names".to_owned(),
         };
-        let ranges = ranges.into_iter().map(ByteRange::from).collect();
-        Self { part: DamagedPart::Layer, digest: Some(digest), images, problem, ranges }
+        let files = Vec::new();
+        Self { part: DamagedPart::Layer, digest: Some(digest), images, problem, ranges, files }
     }
 
-    fn of_blocks(error: &BlocksError) -> Self {
+    /// Tells which files of a damaged layer its ranges are in.
+    fn find_files(&mut self, store: &Store) -> Result<(), QueryError> {
+        let layer = self.digest.map(|digest| store.layer(DiffId(digest))).transpose()?.flatten();
+        self.files = layer.map(|layer| files_in(layer, &self.ranges)).unwrap_or_default();
+        Ok(())
+    }
+
+    fn of_blocks(error: &BlocksError, images: Vec<ImageId>) -> Self {
         let layer = match error {
             BlocksError::Missing { diff_id }
             | BlocksError::UnknownVersion { diff_id, .. }
             | BlocksError::Damaged { diff_id } => Some(diff_id.0),
             BlocksError::Read(_) => None,
         };
-        Self {
-            part: DamagedPart::BlockDigests,
-            digest: layer,
-            images: Vec::new(),
-            problem: text_of(error),
-            ranges: Vec::new(),
-        }
+        Self::plain(DamagedPart::BlockDigests, layer, images, text_of(error))
+    }
+
+    fn of_root(error: &store::ReadError) -> Self {
+        Self::plain(DamagedPart::Index, None, Vec::new(), text_of(error))
+    }
+
+    fn plain(
+        part: DamagedPart,
+        digest: Option<Digest>,
+        images: Vec<ImageId>,
+        problem: String,
+    ) -> Self {
+        Self { part, digest, images, problem, ranges: Vec::new(), files: Vec::new() }
     }
 
     fn of_image(image: store::BrokenImage) -> Self {
-        Self {
-            part: DamagedPart::Image,
-            digest: image.manifest,
-            images: image.id.into_iter().collect(),
-            problem: text_of(&image.why),
-            ranges: Vec::new(),
-        }
+        let images = image.id.into_iter().collect();
+        Self::plain(DamagedPart::Image, image.manifest, images, text_of(&image.why))
     }
 }
 
