@@ -132,6 +132,7 @@ impl Failure for store::LayerError {
         match self {
             Self::ReadOnly { .. } => FailureKind::Other,
             Self::WrongDigest { .. } | Self::WrongSize { .. } => FailureKind::Damaged,
+            Self::NoBlockDigests { .. } | Self::StillDamaged { .. } => FailureKind::StoredDamaged,
             Self::Write(error) => error.kind(),
         }
     }

@@ -3,7 +3,9 @@
 //! They find accidental damage, and say where it is; what a layer *is* only its diffID says. So they
 //! are XXH3-128: a collision by accident does not happen, and a slow processor pays for SHA-256 once.
 
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use tarball::{DiffId, Digest};
@@ -24,6 +26,7 @@ const DIGEST_BYTES: usize = 16;
 const FOOTER_BYTES: usize = 8 + 16;
 /// The block digests of a layer of 1 TiB. No layer is as large, and a file that claims to be is not read.
 const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
+const MAX_LAYER_BYTES: u64 = 1 << 40;
 
 /// The block digests of one layer, read and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,6 +181,24 @@ impl BlocksWriter {
         let written: io::Result<()> = self.file.write_all(bytes);
         written.map_err(|error| failed("write", self.file.get_ref().path())(error))
     }
+}
+
+/// The layer's size that the file of block digests at `path` tells, looked up without reading all of it;
+/// `None` where there is no such file, or its own size is another than that of so many digests.
+pub(crate) fn recorded_size(path: &Path) -> Result<Option<u64>, FileError> {
+    let read = || -> io::Result<Option<u64>> {
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let length = file.metadata()?.len();
+        let Some(at) = length.checked_sub(FOOTER_BYTES as u64) else { return Ok(None) };
+        let mut size = [0; 8];
+        file.read_exact_at(&mut size, at)?;
+        let size = u64::from_le_bytes(size);
+        Ok((size <= MAX_LAYER_BYTES && blocks_file_size_bytes(size) == length).then_some(size))
+    };
+    read().map_err(failed("read", path))
 }
 
 /// The size of the file of block digests for a layer of so many bytes.

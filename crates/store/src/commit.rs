@@ -7,7 +7,7 @@ use tarball::{DiffId, Digest, ImageId, Name};
 use tempfile::NamedTempFile;
 
 use crate::durable;
-use crate::error::{CommitError, ReadError, WriteError};
+use crate::error::{CommitError, FileError, ReadError, WriteError};
 use crate::index::{self, Index};
 use crate::manifest::{DOCUMENT_LIMIT_BYTES, Manifest, StoredLayer, Subject};
 use crate::snapshot::Snapshot;
@@ -72,13 +72,17 @@ struct Checked {
 impl Transaction {
     /// Publishes images, all of them together, and ends the transaction. Waits for another publisher.
     ///
-    /// An image that is there already keeps its manifest, and gets the names. Where nothing changes,
-    /// nothing is written.
+    /// An image that is there already keeps its manifest, and gets the names; its config is written
+    /// again where it is damaged. Where nothing changes, nothing is written.
     pub fn commit(mut self, images: Vec<NewImage>) -> Result<CommitReport, CommitError> {
         let images = images.into_iter().map(check).collect::<Result<Vec<_>, _>>()?;
         check_names(&images)?;
         let store = self.store.clone();
         let _lock = store.lock()?;
+        // Under the lock, or a prune would take digests beside what is no layer yet for leftovers.
+        for checked in &images {
+            self.ensure_blocks(&checked.diff_ids)?;
+        }
         let before = index::read_index(&store)?;
         let snapshot = Snapshot::of_index(&store, &before);
         let mut after = before.clone();
@@ -86,9 +90,12 @@ impl Transaction {
         let mut report = CommitReport::default();
         for checked in &images {
             let was_there = snapshot.get(checked.id).is_some();
-            if !was_there {
-                let manifest = self.manifest_of(checked)?;
-                documents.add_image(checked, &manifest, &mut after)?;
+            match snapshot.get(checked.id) {
+                Some(stored) => documents.add_known(checked, stored.original_manifest),
+                None => {
+                    let manifest = self.manifest_of(checked)?;
+                    documents.add_image(checked, &manifest, &mut after)?;
+                }
             }
             report.images.push(set_names(&mut after, checked, was_there));
         }
@@ -120,11 +127,12 @@ impl Transaction {
         after: &Index,
         documents: Documents,
     ) -> Result<(), CommitError> {
-        if before == after {
-            return Ok(self.settle()?);
-        }
         let store = self.store.clone();
         let blobs = self.write_documents(documents)?;
+        if before == after {
+            self.settle()?;
+            return Ok(self.mend_documents(blobs)?);
+        }
         let index = after.to_json();
         self.written_bytes += index.len() as u64;
         let index = durable::write_temporary(&store.temporary(), &index)?;
@@ -147,6 +155,21 @@ impl Transaction {
         durable::sync_directory(store.root())?;
         self.placed.clear();
         Ok(())
+    }
+
+    /// Puts back the damaged documents of images that are there.
+    fn mend_documents(&self, blobs: Vec<(Digest, NamedTempFile)>) -> Result<(), FileError> {
+        for (_, file) in &blobs {
+            durable::sync_file(file)?;
+        }
+        let is_needed = !blobs.is_empty();
+        for (digest, file) in blobs {
+            durable::rename(file, &self.store.blob_path(digest))?;
+        }
+        match is_needed {
+            true => durable::sync_directory(&self.store.blobs()),
+            false => Ok(()),
+        }
     }
 
     /// Writes those documents that are not there yet, or are damaged.
@@ -174,6 +197,17 @@ struct Documents {
 }
 
 impl Documents {
+    /// Of an image that is there: what it came with, for the case that it is damaged.
+    fn add_known(&mut self, checked: &Checked, original: Option<Digest>) {
+        self.blobs.insert(checked.id.0, checked.image.config.clone());
+        let manifest = checked.image.original_manifest.as_ref();
+        if let Some((digest, bytes)) = original.zip(manifest)
+            && Digest::of(bytes) == digest
+        {
+            self.blobs.insert(digest, bytes.clone());
+        }
+    }
+
     fn add_image(
         &mut self,
         checked: &Checked,

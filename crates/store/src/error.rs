@@ -288,6 +288,18 @@ pub enum LayerError {
         /// Whether writing was stopped before the end.
         at_least: bool,
     },
+    /// A layer cannot be mended block by block.
+    #[error("layer {diff_id} has no block digests that can be read")]
+    NoBlockDigests {
+        /// The layer.
+        diff_id: DiffId,
+    },
+    /// The layer that is there does not have its bytes, though it should by now.
+    #[error("layer {diff_id} is damaged in the store: its bytes have another digest")]
+    StillDamaged {
+        /// The layer.
+        diff_id: DiffId,
+    },
     /// A file could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),

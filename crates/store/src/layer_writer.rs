@@ -137,16 +137,19 @@ impl LayerWriter {
 
 impl Write for LayerWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.write_bytes(bytes) {
-            Ok(()) => Ok(bytes.len()),
-            Err(error) => Err(io::Error::new(kind_of(&error), error)),
-        }
+        self.write_bytes(bytes).map_err(io_error)?;
+        Ok(bytes.len())
     }
 
     /// Nothing is readable before the layer is finished, so there is nothing to flush.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// The store's own error, as what a [`Write`] fails with.
+pub(crate) fn io_error(error: LayerError) -> io::Error {
+    io::Error::new(kind_of(&error), error)
 }
 
 fn kind_of(error: &LayerError) -> io::ErrorKind {

@@ -84,8 +84,9 @@ impl Store {
         if reachable.is_none() {
             plan.images.clear();
         }
+        let layers = kept.layers().into_iter().map(|layer| layer.diff_id.0).collect();
         plan.blocked_by = kept.broken;
-        plan.add_files(self, reachable.as_ref())?;
+        plan.add_files(self, reachable.as_ref(), &layers)?;
         let blobs = plan.blobs.iter().map(|(_, size_bytes)| size_bytes);
         let leftovers = plan.leftovers.iter().map(|(_, size_bytes)| size_bytes);
         plan.freed_bytes = blobs.chain(leftovers).sum();
@@ -119,6 +120,7 @@ impl PrunePlan {
         &mut self,
         store: &Store,
         reachable: Option<&HashSet<Digest>>,
+        layers: &HashSet<Digest>,
     ) -> Result<(), FileError> {
         for path in list_files(&store.temporary())? {
             self.add_leftover(path)?;
@@ -136,8 +138,11 @@ impl PrunePlan {
             }
         }
         for path in list_files(&store.block_files())? {
-            let layer = digest_of_name(&path).map(|digest| store.blob_path(digest));
-            if layer.is_some_and(|layer| !layer.exists()) {
+            let Some(digest) = digest_of_name(&path) else { continue };
+            // What is reachable and no layer is a document that was one: its digests are of no use. What
+            // is not reachable has its digests go with it.
+            let is_document = reachable.contains(&digest) && !layers.contains(&digest);
+            if is_document || !store.blob_path(digest).exists() {
                 self.add_leftover(path)?;
             }
         }

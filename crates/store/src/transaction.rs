@@ -28,6 +28,8 @@ pub struct Transaction {
     finished: Vec<FinishedLayer>,
     /// Blobs that this transaction put in place, or tried to.
     pub(crate) placed: Vec<Digest>,
+    /// Layers that are there, and damaged though they have the right size.
+    pub(crate) replaced: HashSet<DiffId>,
     pub(crate) written_bytes: u64,
 }
 
@@ -42,6 +44,7 @@ impl Store {
             pins: self.pins(),
             finished: Vec::new(),
             placed: Vec::new(),
+            replaced: HashSet::new(),
             written_bytes: 0,
         })
     }
@@ -107,10 +110,7 @@ impl Transaction {
     pub(crate) fn layer_size_bytes(&self, diff_id: DiffId) -> Option<u64> {
         let waiting = self.finished.iter().find(|layer| layer.diff_id == diff_id);
         let waiting = waiting.map(|layer| layer.size_bytes);
-        waiting.or_else(|| {
-            let found = self.store.blob_path(diff_id.0).metadata().ok()?;
-            found.is_file().then_some(found.len())
-        })
+        waiting.or_else(|| self.store.layer_size(diff_id).ok().flatten())
     }
 
     /// Whether finished layers still wait to be put in place.
@@ -184,7 +184,8 @@ impl Transaction {
         let found_bytes = file.metadata().map_err(failed("inspect", &path))?.len();
         let has_blocks = self.store.blocks_path(diff_id).exists();
         self.pins.insert(diff_id, file)?;
-        Ok(match found_bytes == size_bytes && has_blocks {
+        let is_whole = has_blocks && !self.replaced.contains(&diff_id);
+        Ok(match found_bytes == size_bytes && is_whole {
             true => InPlace::Whole,
             false => InPlace::Damaged,
         })
