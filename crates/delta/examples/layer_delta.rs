@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use delta::by_file::{Aim, FileIndex, MatchOptions, match_layer};
 use delta::exact::{ExactOptions, encode_exact};
-use delta::native::{EncodeOptions, LayerDecoder, Limits, Origin, encode};
+use delta::native::{Compression, EncodeOptions, LayerDecoder, Limits, Origin, encode};
 use delta::read_at::{Concat, FileBasis, ReadAt};
 use std::process::{Command, Stdio};
 
@@ -55,7 +55,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         origins.push((Origin::Layer { diff_id, size: base.size() }, *base));
     }
     let mut delta = Vec::new();
-    let options = EncodeOptions { zstd_level: 19, memory_bytes: 16 << 20 };
+    let compression = match std::env::var("ZSTD") {
+        Ok(level) => Compression::Zstd { level: level.parse()? },
+        Err(_) => Compression::Lzma2 { preset: 9 },
+    };
+    let options = EncodeOptions { compression, memory_bytes: 16 << 20 };
     let report = encode(&target, [0; 32], &origins, &matched, &options, &mut delta)?;
     println!("encode  {:>9.2?}  {report:?}", start.elapsed());
 

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use crate::cover::{Cover, OriginId};
+use crate::deflate;
 
 /// How a stretch of bytes is made: a whole layer, or what a compressed member holds.
 ///
@@ -77,6 +78,49 @@ pub struct References {
     /// Covers of the region by the old range alone, in order, none overlapping another. `target`
     /// counts from the start of the region, `at` from the start of `old`.
     pub covers: Vec<Cover>,
+}
+
+impl Content {
+    /// Visits every origin that is named, those of inner contents too.
+    pub(crate) fn for_each_origin(&mut self, visit: &mut dyn FnMut(&mut OriginId)) {
+        self.covers.iter_mut().for_each(|cover| visit(&mut cover.origin));
+        for region in &mut self.regions {
+            match &mut region.transform {
+                Transform::References(references) => visit(&mut references.origin),
+                Transform::Deflate(deflate) => {
+                    deflate.inflated.iter_mut().for_each(|member| visit(&mut member.origin));
+                    deflate.content.for_each_origin(visit);
+                }
+            }
+        }
+    }
+
+    /// Memory that its regions take at most while they are made.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.regions.iter().map(|region| region.transform.resident_bytes()).max().unwrap_or(0)
+    }
+}
+
+impl Transform {
+    /// Memory that the region takes at most while it is made, in the order in which decoders work.
+    pub fn resident_bytes(&self) -> u64 {
+        match self {
+            Self::Deflate(deflate) => deflate.resident_bytes(),
+            Self::References(_) => 0,
+        }
+    }
+}
+
+impl Deflate {
+    fn resident_bytes(&self) -> u64 {
+        let inflated: u64 = self.inflated.iter().map(|member| member.plain_bytes).sum();
+        let inflating = inflated + deflate::INFLATE_STATE_BYTES;
+        let making = inflated + self.plain_bytes + self.content.resident_bytes();
+        let compressing = self.plain_bytes
+            + self.corrections.len() as u64
+            + deflate::recreate_memory_bytes(self.plain_bytes);
+        inflating.max(making).max(compressing)
+    }
 }
 
 impl OriginId {

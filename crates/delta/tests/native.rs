@@ -7,7 +7,9 @@
 use delta::by_file::{Aim, FileIndex, MatchOptions, match_layer};
 use delta::exact::{ExactOptions, encode_exact};
 use delta::librsync::{self, ApplyLimits};
-use delta::native::{DecodeError, EncodeOptions, LayerDecoder, Limits, Origin, encode};
+use delta::native::{
+    Compression, DecodeError, EncodeOptions, LayerDecoder, Limits, Origin, encode,
+};
 use delta::read_at::{Concat, ReadAt};
 use proptest::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
@@ -86,7 +88,8 @@ fn make_delta(bases: &[Vec<u8>], target: &Vec<u8>) -> Vec<u8> {
     let options = MatchOptions { memory_bytes: 64 << 20, aim: Aim::Differences };
     let matched = match_layer(target, &index, &options).unwrap();
     let listed: Vec<_> = origins.iter().enumerate().map(|(i, o)| (origin(i, *o), *o)).collect();
-    let options = EncodeOptions { zstd_level: 3, memory_bytes: 16 << 20 };
+    let options =
+        EncodeOptions { compression: Compression::Lzma2 { preset: 1 }, memory_bytes: 16 << 20 };
     let mut delta = Vec::new();
     encode(target, [7; 32], &listed, &matched, &options, &mut delta).unwrap();
     delta
@@ -278,7 +281,7 @@ fn other_versions_and_unknown_features_are_refused_by_name() {
     delta[8] = 9;
     let error = apply(&delta, std::slice::from_ref(&base)).unwrap_err();
     assert!(error.to_string().contains("version 9"), "{error}");
-    delta[8] = 0;
+    delta[8] = 1;
     // The payload begins with the feature bits, a number of one byte.
     delta[14] = 4;
     let end = frame_start(&delta) - 8;
@@ -300,7 +303,7 @@ fn threads_do_not_change_a_byte() {
 
 #[test]
 fn the_vector_of_the_specification_is_read() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/vectors/silt-0");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/vectors/silt-1");
     let read = |name: &str| std::fs::read(format!("{folder}/{name}")).unwrap();
     let made = apply(&read("delta.silt"), &[read("base.tar")]).unwrap();
     assert!(made == read("target.tar"));
@@ -310,7 +313,7 @@ fn the_vector_of_the_specification_is_read() {
 #[test]
 #[ignore = "writes testdata"]
 fn write_the_vector() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/vectors/silt-0");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/vectors/silt-1");
     std::fs::create_dir_all(folder).unwrap();
     let (base, target) = sample();
     let delta = make_delta(std::slice::from_ref(&base), &target);

@@ -1,6 +1,6 @@
 //! How a delta is packed as an image: labels of its config say what it is, and each layer of the
 //! target has a [layer of its own](crate::delta_layer) (`docs/formats/balena.md`,
-//! `docs/formats/silt-0.md`).
+//! `docs/formats/silt-1.md`).
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -22,13 +22,13 @@ const NATIVE_CONFIG: &str = "io.silt.delta.config";
 const NATIVE_NAMES: &str = "io.silt.delta.names";
 
 /// The version of the packaging and of the stream that this program writes and reads.
-const VERSION: &str = "0";
+const VERSION: &str = "1";
 
 /// Layers of a delta, or of its base. Engines stop at 127.
 const MAX_LAYERS: usize = 4096;
 
 /// Media type of a native delta as an OCI artifact.
-pub const NATIVE_ARTIFACT_TYPE: &str = "application/vnd.silt.delta.v0";
+pub const NATIVE_ARTIFACT_TYPE: &str = "application/vnd.silt.delta.v1";
 /// Media type of a `balena` delta as an OCI artifact.
 pub const BALENA_ARTIFACT_TYPE: &str = "application/vnd.balena.delta";
 

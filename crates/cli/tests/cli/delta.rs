@@ -79,8 +79,14 @@ fn the_report_for_programs() {
     let is_shared: Vec<_> = layers.iter().map(|layer| layer["is_shared"] == json!(true)).collect();
     assert_eq!(is_shared, [true, false, false]);
     for layer in layers.iter().filter(|layer| layer["is_shared"] == json!(false)) {
-        let parts =
-            ["copied_bytes", "added_bytes", "header_bytes", "padding_bytes", "literal_bytes"];
+        let parts = [
+            "copied_bytes",
+            "added_bytes",
+            "header_bytes",
+            "recompressed_bytes",
+            "padding_bytes",
+            "literal_bytes",
+        ];
         let sum: u64 = parts.iter().map(|part| layer[part].as_u64().unwrap()).sum();
         assert_eq!(layer["size_bytes"], sum, "{layer}");
     }

@@ -38,11 +38,15 @@ pub enum InflateError {
     },
 }
 
-/// What the deflate stream at `at` of `origin` holds: exactly `plain_bytes`.
+/// What the deflate stream at `at` of `origin` holds: exactly `plain_bytes`. Gives its own length too.
 ///
 /// That many bytes are allocated at once: a caller that does not trust the number compares it
 /// with a limit first.
-pub fn inflate(origin: &dyn ReadAt, at: u64, plain_bytes: u64) -> Result<Vec<u8>, InflateError> {
+pub fn inflate(
+    origin: &dyn ReadAt,
+    at: u64,
+    plain_bytes: u64,
+) -> Result<(Vec<u8>, u64), InflateError> {
     let no_memory = InflateError::Memory { bytes: plain_bytes };
     let wrong_length = InflateError::Length { at, expected: plain_bytes };
     let mut plain = Vec::new();
@@ -74,7 +78,12 @@ pub fn inflate(origin: &dyn ReadAt, at: u64, plain_bytes: u64) -> Result<Vec<u8>
             return Err(InflateError::Invalid { at });
         }
     }
-    if inflater.total_out() == plain_bytes { Ok(plain) } else { Err(wrong_length) }
+    let compressed_bytes = inflater.total_in();
+    if inflater.total_out() == plain_bytes {
+        Ok((plain, compressed_bytes))
+    } else {
+        Err(wrong_length)
+    }
 }
 
 #[cfg(test)]
@@ -95,7 +104,8 @@ mod tests {
         for plain in [&plain[..], &plain[..10], b""] {
             let origin = [b"before", &deflated(plain)[..], b"after"].concat();
             let length = plain.len() as u64;
-            assert_eq!(inflate(&origin, 6, length).unwrap(), plain);
+            let compressed_bytes = origin.len() as u64 - 11;
+            assert_eq!(inflate(&origin, 6, length).unwrap(), (plain.to_vec(), compressed_bytes));
             let error = inflate(&origin, 6, length + 1);
             assert!(matches!(error, Err(InflateError::Length { at: 6, .. })), "{error:?}");
             if let Some(less) = length.checked_sub(1) {

@@ -1,19 +1,17 @@
 //! Applying a delta: one pass over its bytes, output strictly in order, memory as declared.
 
-use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::DecodeError;
+use super::frame_run::{FrameError, FrameRun, State};
 use super::header::{self, Limits, Needs};
-use super::operations::*;
-use super::streams::{StreamId, StreamReaders};
-use super::tar_header::{HeaderContext, body_bytes};
-use super::{PIECE_BYTES, varint};
+use super::resident::Resident;
+use super::streams::StreamReaders;
+use super::stretch::Stretch;
 use crate::cover::OriginId;
 use crate::read_at::ReadAt;
-use crate::tar_map::{BLOCK_BYTES, Block, align};
 
 /// Bytes of a frame before its streams: two digests and two lengths.
 pub(super) const FRAME_HEADER_BYTES: usize = 8 + 4 + 4 + 8;
@@ -33,14 +31,6 @@ pub struct LayerDecoder<R> {
     state: State,
 }
 
-/// What lives on from frame to frame.
-struct State {
-    streams: StreamReaders,
-    cursors: Cursors,
-    headers: HeaderContext,
-    piece: Vec<u8>,
-}
-
 /// A frame that was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameInfo {
@@ -52,18 +42,6 @@ pub struct FrameInfo {
     pub target_bytes: u64,
 }
 
-/// The two ways in which applying a frame goes wrong; the frame's number is added outside.
-enum FrameError {
-    Invalid(&'static str),
-    Failed(DecodeError),
-}
-
-impl From<&'static str> for FrameError {
-    fn from(what: &'static str) -> Self {
-        Self::Invalid(what)
-    }
-}
-
 impl<R: Read> LayerDecoder<R> {
     /// Reads the header of a delta and refuses what goes beyond `limits`.
     pub fn new(mut input: R, limits: &Limits) -> Result<Self, DecodeError> {
@@ -71,12 +49,8 @@ impl<R: Read> LayerDecoder<R> {
         let streams = StreamReaders::new(&needs.streams).map_err(|_| DecodeError::Header {
             what: "its compression windows are not possible",
         })?;
-        let state = State {
-            streams,
-            cursors: Cursors::new(needs.origins.len()),
-            headers: HeaderContext::default(),
-            piece: vec![0; PIECE_BYTES],
-        };
+        let resident = Resident::new(needs.resident_bytes);
+        let state = State::new(streams, needs.origins.len(), resident);
         let (produced, frame_number, frame) = (0, 0, Vec::new());
         Ok(Self { input, needs, offset, produced, frame_number, frame, state })
     }
@@ -103,28 +77,22 @@ impl<R: Read> LayerDecoder<R> {
         }
         let frame_offset = self.offset;
         let (output_bytes, output_digest) = self.read_frame()?;
-        let mut frame = FrameRun {
-            state: &mut self.state,
-            bytes: &self.frame,
-            origins,
-            out,
-            position: self.produced,
-            end: self.produced + u64::from(output_bytes),
-            digest: Xxh3::new(),
-            used: BTreeSet::new(),
-            equal: EqualRun::default(),
-        };
-        frame.run().map_err(|error| match error {
+        let end = self.produced + u64::from(output_bytes);
+        let stretch = Stretch::of_layer(self.produced, end, out);
+        let mut run = FrameRun::new(&mut self.state, &self.frame, origins, stretch);
+        let (made, origins) = (run.run(), run.used_origins());
+        let frame = self.frame_number;
+        let digest = made.map_err(|error| match error {
             FrameError::Failed(error) => error,
             FrameError::Invalid(what) => {
-                DecodeError::FrameInvalid { frame: self.frame_number, offset: frame_offset, what }
+                DecodeError::FrameInvalid { frame, offset: frame_offset, what }
             }
+            FrameError::Damaged => DecodeError::OutputWrong { frame, origins: origins.clone() },
         })?;
-        if frame.digest.digest() != output_digest {
-            let origins = frame.used.into_iter().map(OriginId).collect();
-            return Err(DecodeError::OutputWrong { frame: self.frame_number, origins });
+        if digest != output_digest {
+            return Err(DecodeError::OutputWrong { frame, origins });
         }
-        self.produced = frame.end;
+        self.produced = end;
         self.frame_number += 1;
         Ok(Some(self.frame_info()))
     }
@@ -199,220 +167,5 @@ impl<R: Read> LayerDecoder<R> {
             Err(error) => Err(error),
             Ok(()) => Err(DecodeError::TrailingBytes { offset: self.offset }),
         }
-    }
-}
-
-/// One frame being applied.
-struct FrameRun<'a> {
-    state: &'a mut State,
-    bytes: &'a [u8],
-    origins: &'a [&'a dyn ReadAt],
-    out: &'a mut dyn Write,
-    /// Offset in the target of the next byte.
-    position: u64,
-    /// Offset in the target where the frame ends.
-    end: u64,
-    digest: Xxh3,
-    /// The origins that were read.
-    used: BTreeSet<u32>,
-    equal: EqualRun,
-}
-
-type Step<T = ()> = Result<T, FrameError>;
-
-impl FrameRun<'_> {
-    fn run(&mut self) -> Step {
-        while self.position < self.end {
-            let operation = self.state.streams.byte(StreamId::Operations, self.bytes)?;
-            match operation {
-                LITERAL => self.literal()?,
-                PAD => self.pad()?,
-                _ if operation & 0xf8 == COVER => self.cover(operation)?,
-                _ if operation & 0xf0 == HEADER => self.header(operation)?,
-                _ => return Err("there is no such operation".into()),
-            }
-        }
-        if self.state.streams.are_finished() && self.equal.bytes == 0 {
-            Ok(())
-        } else {
-            Err("its streams hold more than its operations use".into())
-        }
-    }
-
-    fn number(&mut self, id: StreamId) -> Step<u64> {
-        Ok(self.state.streams.number(id, self.bytes)?)
-    }
-
-    /// The next length; it is never 0 and never goes past the end of the frame.
-    fn length(&mut self) -> Step<u64> {
-        let length = self.number(StreamId::Lengths)?;
-        if length == 0 || length > self.end - self.position {
-            return Err("an operation is empty or goes past the end".into());
-        }
-        Ok(length)
-    }
-
-    fn literal(&mut self) -> Step {
-        let length = self.length()?;
-        self.pieces(length, |run, piece, _| {
-            Ok(run.state.streams.bytes(StreamId::Literals, run.bytes, piece)?)
-        })
-    }
-
-    fn pad(&mut self) -> Step {
-        let length = align(self.position) - self.position;
-        if length == 0 || length > self.end - self.position {
-            return Err("padding is empty or goes past the end".into());
-        }
-        self.pieces(length, |_, piece, _| {
-            piece.fill(0);
-            Ok(())
-        })
-    }
-
-    fn cover(&mut self, operation: u8) -> Step {
-        let length = self.length()?;
-        self.switch_origin(operation & COVER_ORIGIN != 0)?;
-        let at = match operation & COVER_OFFSET {
-            0 => self.state.cursors.predicted_cover(self.position),
-            _ => varint::unzigzag(self.state.cursors.end(), self.number(StreamId::Offsets)?),
-        };
-        self.copy(at, length, operation & COVER_ADD != 0)
-    }
-
-    fn copy(&mut self, at: u64, length: u64, adds: bool) -> Step {
-        let origin = self.state.cursors.current();
-        self.pieces(length, |run, piece, done| {
-            run.read_origin(origin, at.wrapping_add(done), piece)?;
-            if adds { run.add_differences(piece) } else { Ok(()) }
-        })?;
-        self.state.cursors.advance(at.wrapping_add(length), self.position);
-        Ok(())
-    }
-
-    fn header(&mut self, operation: u8) -> Step {
-        if self.end - self.position < BLOCK_BYTES {
-            return Err("a header goes past the end".into());
-        }
-        let old = self.old_header(operation)?;
-        let template = self.template()?;
-        let State { headers, streams, .. } = &mut *self.state;
-        let bytes = self.bytes;
-        let header = headers.rebuild(template, old.as_ref().map(|(_, block)| block), |field| {
-            let length = streams.number(StreamId::Headers, bytes)?;
-            let length = usize::try_from(length).ok().filter(|length| *length <= field.len());
-            let length = length.ok_or("a field is longer than its place")?;
-            streams.bytes(StreamId::Headers, bytes, &mut field[..length])
-        })?;
-        self.emit(&header)?;
-        let Some((at, _)) = old else { return Ok(()) };
-        let body_at = at.wrapping_add(BLOCK_BYTES);
-        self.state.cursors.advance(body_at, self.position);
-        match body_bytes(&header) {
-            length @ 1.. if operation & HEADER_WITH_BODY != 0 => {
-                if length > self.end - self.position {
-                    return Err("a body goes past the end".into());
-                }
-                self.copy(body_at, length, false)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Where the old header is, and its bytes.
-    fn old_header(&mut self, operation: u8) -> Step<Option<(u64, Block)>> {
-        if operation & HEADER_HAS_OLD == 0 {
-            return match operation & !HEADER {
-                0 => Ok(None),
-                _ => Err("a header without an old one says where it is".into()),
-            };
-        }
-        self.switch_origin(operation & HEADER_ORIGIN != 0)?;
-        let predicted = self.state.cursors.predicted_header_block();
-        let block = match operation & HEADER_OFFSET {
-            0 => predicted,
-            _ => varint::unzigzag(predicted, self.number(StreamId::Offsets)?),
-        };
-        let at = block.checked_mul(BLOCK_BYTES).ok_or("an old header lies beyond all origins")?;
-        let mut old = [0; 512];
-        self.read_origin(self.state.cursors.current(), at, &mut old)?;
-        Ok(Some((at, old)))
-    }
-
-    fn template(&mut self) -> Step<u32> {
-        let number = self.number(StreamId::Headers)?;
-        if let Some(template) = self.state.headers.template(number) {
-            return Ok(template);
-        }
-        if number != self.state.headers.template_count() {
-            return Err("a header uses a template that was not sent".into());
-        }
-        let mut template = [0; 4];
-        self.state.streams.bytes(StreamId::Headers, self.bytes, &mut template)?;
-        let template = u32::from_le_bytes(template);
-        self.state.headers.learn(template);
-        Ok(template)
-    }
-
-    fn switch_origin(&mut self, to_another: bool) -> Step {
-        let origin = match to_another {
-            true => self.number(StreamId::Offsets)?,
-            false => self.state.cursors.current().0.into(),
-        };
-        let known = u32::try_from(origin).is_ok_and(|origin| self.state.cursors.switch(origin));
-        if known { Ok(()) } else { Err("an operation reads an origin that is not listed".into()) }
-    }
-
-    fn read_origin(&mut self, origin: OriginId, at: u64, piece: &mut [u8]) -> Step {
-        self.used.insert(origin.0);
-        let source = self.origins.get(origin.0 as usize).ok_or("an origin is not listed")?;
-        source
-            .read_exact_at(piece, at)
-            .map_err(|source| FrameError::Failed(DecodeError::Origin { origin, source }))
-    }
-
-    /// Adds the differences of the frame to the next bytes of it that are copied with differences.
-    fn add_differences(&mut self, mut piece: &mut [u8]) -> Step {
-        while !piece.is_empty() {
-            if !self.equal.is_known {
-                self.equal.bytes = self.number(StreamId::Gaps)?;
-                self.equal.is_known = true;
-            }
-            let equal = usize::try_from(self.equal.bytes).unwrap_or(usize::MAX).min(piece.len());
-            self.equal.bytes -= equal as u64;
-            piece = &mut piece[equal..];
-            if let Some(byte) = piece.first_mut() {
-                let difference = self.state.streams.byte(StreamId::Differences, self.bytes)?;
-                *byte = byte.wrapping_add(difference);
-                self.equal.is_known = false;
-                piece = &mut piece[1..];
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes `length` bytes in pieces; `make` gets each piece's buffer and the bytes done before it.
-    fn pieces(
-        &mut self,
-        length: u64,
-        mut make: impl FnMut(&mut Self, &mut [u8], u64) -> Step,
-    ) -> Step {
-        let mut buffer = std::mem::take(&mut self.state.piece);
-        let mut done = 0;
-        let mut result = Ok(());
-        while done < length && result.is_ok() {
-            let count = usize::try_from(length - done).unwrap_or(usize::MAX).min(buffer.len());
-            let piece = &mut buffer[..count];
-            result = make(self, piece, done).and_then(|()| self.emit(piece));
-            done += count as u64;
-        }
-        self.state.piece = buffer;
-        result
-    }
-
-    fn emit(&mut self, bytes: &[u8]) -> Step {
-        self.digest.update(bytes);
-        self.position += bytes.len() as u64;
-        self.out.write_all(bytes).map_err(|error| FrameError::Failed(DecodeError::Output(error)))
     }
 }

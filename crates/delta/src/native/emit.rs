@@ -23,15 +23,20 @@ pub(super) struct ChangedHeader {
 
 /// Says a target from front to back, one operation after the other.
 pub(super) struct Emitter<'a> {
-    pub(super) target: &'a dyn ReadAt,
-    pub(super) origins: Vec<&'a dyn ReadAt>,
+    layer: &'a dyn ReadAt,
+    /// What is said at the moment, where that is not the layer: what a compressed member holds.
+    pub(super) plain: Option<Vec<u8>>,
+    origins: Vec<&'a dyn ReadAt>,
+    /// Members of origins, inflated; they are numbered after the layers.
+    pub(super) inflated: Vec<Vec<u8>>,
     out: &'a mut dyn Write,
-    streams: StreamWriters,
-    cursors: Cursors,
+    pub(super) streams: StreamWriters,
+    pub(super) cursors: Cursors,
     headers: HeaderContext,
     equal: EqualRun,
-    /// Target bytes said so far.
+    /// Bytes said so far of the layer, or of what the compressed member at hand holds.
     pub(super) position: u64,
+    max_frame_stored_bytes: u32,
     /// Target bytes that finished frames make.
     frame_start: u64,
     digest: Xxh3,
@@ -40,13 +45,17 @@ pub(super) struct Emitter<'a> {
 
 impl<'a> Emitter<'a> {
     pub(super) fn new(
-        target: &'a dyn ReadAt,
+        layer: &'a dyn ReadAt,
         origins: Vec<&'a dyn ReadAt>,
         streams: StreamWriters,
+        max_frame_stored_bytes: u32,
         out: &'a mut dyn Write,
     ) -> Self {
         Self {
-            target,
+            layer,
+            plain: None,
+            inflated: Vec::new(),
+            max_frame_stored_bytes,
             out,
             streams,
             cursors: Cursors::new(origins.len()),
@@ -127,14 +136,14 @@ impl<'a> Emitter<'a> {
         let equal_before = self.equal.bytes;
         let (mut new, mut old) = (Vec::new(), Vec::new());
         let (mut length, mut has_difference) = (0, false);
-        while length < room && self.streams.raw_bytes() < FRAME_RAW_BYTES {
+        while length < room && !self.is_full() {
             let count = piece_length(room - length);
             new.resize(count, 0);
             old.resize(count, 0);
-            self.target.read_exact_at(&mut new, cover.target + length)?;
+            self.target().read_exact_at(&mut new, cover.target + length)?;
             self.origin(cover.origin).read_exact_at(&mut old, cover.at + length)?;
             has_difference |= self.add_differences(&new, &old);
-            self.digest.update(&new);
+            self.digest_piece(&new);
             length += count as u64;
         }
         let mut operation = COVER;
@@ -196,11 +205,11 @@ impl<'a> Emitter<'a> {
 
     fn literal_in_frame(&mut self, end: u64) -> Result {
         let start = self.position;
-        while self.position < end && self.room() > 0 && self.streams.raw_bytes() < FRAME_RAW_BYTES {
+        while self.position < end && self.room() > 0 && !self.is_full() {
             let count = piece_length(self.room().min(end - self.position));
             let mut piece = vec![0; count];
-            self.target.read_exact_at(&mut piece, self.position)?;
-            self.digest.update(&piece);
+            self.target().read_exact_at(&mut piece, self.position)?;
+            self.digest_piece(&piece);
             self.streams.raw(StreamId::Literals).extend(piece);
             self.position += count as u64;
         }
@@ -214,36 +223,55 @@ impl<'a> Emitter<'a> {
     fn switch_origin(&mut self, origin: OriginId) -> bool {
         let is_another = self.cursors.current() != origin;
         if is_another {
-            self.streams.put(StreamId::Offsets, origin.0.into());
-            self.cursors.switch(origin.0);
+            self.name_origin(origin);
         }
         is_another
     }
 
+    /// Makes `origin` the current one and says its number.
+    pub(super) fn name_origin(&mut self, origin: OriginId) {
+        self.streams.put(StreamId::Offsets, origin.0.into());
+        self.cursors.switch(origin.0);
+    }
+
     /// Passes over bytes of the target that an operation has said.
-    fn take_target(&mut self, length: u64) -> Result {
+    pub(super) fn take_target(&mut self, length: u64) -> Result {
         let end = self.position + length;
         let mut piece = Vec::new();
         while self.position < end {
             piece.resize(piece_length(end - self.position), 0);
-            self.target.read_exact_at(&mut piece, self.position)?;
-            self.digest.update(&piece);
+            self.target().read_exact_at(&mut piece, self.position)?;
+            self.digest_piece(&piece);
             self.position += piece.len() as u64;
         }
         Ok(())
     }
 
-    /// Target bytes that the frame at hand can still make.
+    /// Bytes of the layer that the frame at hand can still make; a member is made in one frame.
     fn room(&self) -> u64 {
-        u64::from(MAX_FRAME_OUTPUT_BYTES) - (self.position - self.frame_start)
+        match self.plain {
+            Some(_) => u64::MAX,
+            None => u64::from(MAX_FRAME_OUTPUT_BYTES) - (self.position - self.frame_start),
+        }
+    }
+
+    /// Whether the frame at hand is to end as soon as it can.
+    fn is_full(&self) -> bool {
+        self.plain.is_none() && self.streams.raw_bytes() >= FRAME_RAW_BYTES
     }
 
     /// Ends the frame at hand where it cannot make `length` bytes more.
-    fn make_room(&mut self, length: u64) -> Result {
-        if self.room() < length || self.streams.raw_bytes() >= FRAME_RAW_BYTES {
+    pub(super) fn make_room(&mut self, length: u64) -> Result {
+        if self.room() < length || self.is_full() {
             self.finish_frame()?;
         }
         Ok(())
+    }
+
+    fn digest_piece(&mut self, piece: &[u8]) {
+        if self.plain.is_none() {
+            self.digest.update(piece);
+        }
     }
 
     pub(super) fn finish_frame(&mut self) -> Result {
@@ -258,8 +286,12 @@ impl<'a> Emitter<'a> {
         let mut body = Vec::new();
         let compressed = self.streams.finish_frame(&mut body, &mut self.report.stream_bytes);
         compressed.map_err(EncodeError::Compress)?;
+        let stored_bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        if stored_bytes > self.max_frame_stored_bytes {
+            return Err(EncodeError::FrameTooLarge { stored_bytes });
+        }
         let mut frame = vec![0; FRAME_DIGEST_BYTES];
-        frame.extend(u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
+        frame.extend(stored_bytes.to_le_bytes());
         frame.extend(u32::try_from(output_bytes).unwrap_or(u32::MAX).to_le_bytes());
         frame.extend(self.digest.digest().to_le_bytes());
         frame.extend(body);
@@ -274,7 +306,7 @@ impl<'a> Emitter<'a> {
 
     pub(super) fn new_block(&self, at: u64) -> std::result::Result<Block, ReadError> {
         let mut block = [0; 512];
-        self.target.read_exact_at(&mut block, at).map(|()| block)
+        self.target().read_exact_at(&mut block, at).map(|()| block)
     }
 
     pub(super) fn block(&self, origin: OriginId, at: u64) -> std::result::Result<Block, ReadError> {
@@ -282,8 +314,23 @@ impl<'a> Emitter<'a> {
         self.origin(origin).read_exact_at(&mut block, at).map(|()| block)
     }
 
+    /// The bytes of an origin: layers are numbered first, then what is inflated.
     pub(super) fn origin(&self, origin: OriginId) -> &dyn ReadAt {
-        self.origins[origin.0 as usize]
+        let number = origin.0 as usize;
+        match number.checked_sub(self.origins.len()) {
+            None => self.origins[number],
+            Some(inflated) => &self.inflated[inflated],
+        }
+    }
+
+    /// Layers, and what is inflated.
+    pub(super) fn origin_count(&self) -> usize {
+        self.origins.len() + self.inflated.len()
+    }
+
+    /// What is being said: the layer, or what a compressed member holds.
+    pub(super) fn target(&self) -> &dyn ReadAt {
+        self.plain.as_ref().map_or(self.layer, |plain| plain)
     }
 }
 

@@ -5,18 +5,19 @@ use std::io::{self, Write};
 use super::MAX_FRAME_OUTPUT_BYTES;
 use super::emit::{ChangedHeader, Emitter, piece_length};
 use super::header::{MAX_ORIGINS, Needs, Origin};
-use super::streams::{STREAM_COUNT, StreamTable, StreamWriters};
+use super::streams::{Compression, STREAM_COUNT, StreamTable, StreamWriters};
 use super::tar_header::body_bytes;
 use crate::cover::{Cover, OriginId};
+use crate::deflate::InflateError;
 use crate::read_at::{ReadAt, ReadError};
-use crate::region::Content;
+use crate::region::{Content, Deflate, Region, Transform};
 use crate::tar_map::BLOCK_BYTES;
 
 /// How a delta is written.
 #[derive(Debug, Clone, Copy)]
 pub struct EncodeOptions {
-    /// Level of the compression of the streams, 1 to 22.
-    pub zstd_level: i32,
+    /// How the streams are compressed.
+    pub compression: Compression,
     /// Memory that applying the delta may take, in bytes: a promise to the device.
     pub memory_bytes: u64,
 }
@@ -32,6 +33,8 @@ pub struct EncodeReport {
     pub literal_bytes: u64,
     /// Bytes of the target that are tar headers, said by their fields.
     pub header_bytes: u64,
+    /// Bytes of the target that are deflate streams, made out of what they hold.
+    pub recompressed_bytes: u64,
     /// Bytes of the target that are zeros up to the end of a tar's block.
     pub padding_bytes: u64,
     /// Bytes of the delta.
@@ -65,6 +68,15 @@ pub enum EncodeError {
         /// How many.
         origins: usize,
     },
+    /// A member that was inflated before can no longer be.
+    #[error("cannot inflate a compressed member")]
+    Inflate(#[source] InflateError),
+    /// A region takes more of a frame than there is.
+    #[error("a frame of the delta would store {stored_bytes} bytes")]
+    FrameTooLarge {
+        /// What it would store.
+        stored_bytes: u32,
+    },
     /// The compressor failed, which it does for want of memory.
     #[error("cannot compress the delta")]
     Compress(#[source] io::Error),
@@ -85,54 +97,57 @@ pub fn encode(
     options: &EncodeOptions,
     out: &mut dyn Write,
 ) -> Result<EncodeReport> {
-    let (used, covers) = renumber(&matched.covers, origins.len());
+    let (used, content) = renumber(matched, origins.len());
     if used.len() > MAX_ORIGINS {
         return Err(EncodeError::TooManyOrigins { origins: used.len() });
     }
     let listed = used.iter().map(|i| origins[*i].0).collect();
-    let needs = needs_within(options.memory_bytes, listed, target_digest, target.size())?;
-    let streams = StreamWriters::new(&needs.streams, options.zstd_level);
+    let has_regions = !content.regions.is_empty();
+    let table = StreamTable::for_output(target.size(), options.compression, has_regions);
+    let resident_bytes = content.resident_bytes();
+    let needs = Needs::new(listed, target_digest, target.size(), resident_bytes, table);
+    let needs = within(options.memory_bytes, needs)?;
+    let streams = StreamWriters::new(&needs.streams, options.compression);
     let streams = streams.map_err(EncodeError::Compress)?;
     let header = needs.to_bytes();
     out.write_all(&header).map_err(EncodeError::Write)?;
     let bytes = used.iter().map(|i| origins[*i].1).collect();
-    let mut timeline = Timeline { emitter: Emitter::new(target, bytes, streams, out) };
-    timeline.run(&covers, &matched.headers)?;
+    let emitter = Emitter::new(target, bytes, streams, needs.max_frame_stored_bytes, out);
+    let mut timeline = Timeline { emitter };
+    timeline.stretch(&content, target.size())?;
+    timeline.emitter.finish_frame()?;
     let mut report = timeline.emitter.report;
     report.delta_bytes += header.len() as u64;
     Ok(report)
 }
 
 /// The header, with windows that keep the promise.
-fn needs_within(
-    promised: u64,
-    origins: Vec<Origin>,
-    target_digest: [u8; 32],
-    target_size: u64,
-) -> Result<Needs> {
-    let mut table = StreamTable::for_output(target_size);
-    loop {
-        let needs = Needs::new(origins.clone(), target_digest, target_size, table.clone());
-        if needs.memory_bytes <= promised {
-            return Ok(needs);
-        }
-        if !table.shrink() {
+fn within(promised: u64, mut needs: Needs) -> Result<Needs> {
+    while needs.memory_bytes > promised {
+        if !needs.shrink() {
             return Err(EncodeError::Promise { needed: needs.memory_bytes, promised });
         }
     }
+    Ok(needs)
 }
 
-/// The origins that covers read, in order, and the covers numbered by them.
-fn renumber(covers: &[Cover], origin_count: usize) -> (Vec<usize>, Vec<Cover>) {
+/// The origins that are read, in order, and the content numbered by them.
+fn renumber(content: &Content, origin_count: usize) -> (Vec<usize>, Content) {
     let mut is_used = vec![false; origin_count];
-    covers.iter().for_each(|cover| is_used[cover.origin.0 as usize] = true);
-    let used: Vec<usize> = (0..origin_count).filter(|i| is_used[*i]).collect();
-    let number = |old: OriginId| used.partition_point(|i| *i < old.0 as usize);
-    let renumbered = covers.iter().map(|cover| {
-        let origin = OriginId(u32::try_from(number(cover.origin)).unwrap_or(u32::MAX));
-        Cover { origin, ..*cover }
+    let mut renumbered = content.clone();
+    renumbered.for_each_origin(&mut |origin| {
+        if let Some(used) = is_used.get_mut(origin.0 as usize) {
+            *used = true;
+        }
     });
-    let renumbered = renumbered.collect();
+    let used: Vec<usize> = (0..origin_count).filter(|i| is_used[*i]).collect();
+    renumbered.for_each_origin(&mut |origin| {
+        let number = match origin.as_inflated() {
+            Some(inflated) => used.len() + inflated as usize,
+            None => used.partition_point(|i| *i < origin.0 as usize),
+        };
+        *origin = OriginId(u32::try_from(number).unwrap_or(u32::MAX));
+    });
     (used, renumbered)
 }
 
@@ -142,33 +157,62 @@ struct Timeline<'a> {
 }
 
 impl Timeline<'_> {
-    /// Says the target from front to back: covers, what lies between them, and changed headers.
-    fn run(&mut self, covers: &[Cover], headers: &[u64]) -> Result {
-        let changed = self.changed_headers(covers, headers)?;
+    /// Says a stretch from front to back: covers, what lies between them, changed headers, regions.
+    fn stretch(&mut self, content: &Content, end: u64) -> Result {
+        let changed = self.changed_headers(&content.covers, &content.headers)?;
         let mut changed = changed.iter().peekable();
-        let mut covers = covers.iter().peekable();
-        let end = self.emitter.target.size();
+        let mut covers = content.covers.iter().peekable();
+        let mut regions = content.regions.iter().peekable();
         while self.emitter.position < end {
-            while changed.next_if(|header| header.at < self.emitter.position).is_some() {}
-            while covers.next_if(|cover| cover.target_end() <= self.emitter.position).is_some() {}
-            let cover = covers.peek().map(|cover| rest_of(cover, self.emitter.position));
-            if let Some(header) = changed.next_if(|header| header.at == self.emitter.position) {
-                let body =
-                    covers.peek().and_then(|c| piece_of(c, self.emitter.position + BLOCK_BYTES));
+            let position = self.emitter.position;
+            while changed.next_if(|header| header.at < position).is_some() {}
+            while covers.next_if(|cover| cover.target_end() <= position).is_some() {}
+            if let Some(region) = regions.next_if(|region| region.target.start == position) {
+                self.region(region)?;
+                continue;
+            }
+            let cover = covers.peek().map(|cover| rest_of(cover, position));
+            if let Some(header) = changed.next_if(|header| header.at == position) {
+                let body = covers.peek().and_then(|cover| piece_of(cover, position + BLOCK_BYTES));
                 let with_body = self.is_body(header, body)?;
                 self.emitter.header(header, with_body)?;
                 continue;
             }
             let stop = changed.peek().map_or(end, |header| header.at);
+            let stop = regions.peek().map_or(stop, |region| region.target.start.min(stop));
             match cover {
-                Some(cover) if cover.target == self.emitter.position => {
-                    let length = cover.length.min(stop - self.emitter.position);
+                Some(cover) if cover.target == position => {
+                    let length = cover.length.min(stop - position);
                     self.emitter.cover(Cover { length, ..cover })?;
                 }
                 _ => self.gap(cover.map_or(stop, |cover| cover.target.min(stop)))?,
             }
         }
-        self.emitter.finish_frame()
+        Ok(())
+    }
+
+    fn region(&mut self, region: &Region) -> Result {
+        match &region.transform {
+            Transform::Deflate(deflate) => self.deflate(region, deflate),
+            Transform::References(_) => Ok(()),
+        }
+    }
+
+    fn deflate(&mut self, region: &Region, deflate: &Deflate) -> Result {
+        let compressed_bytes = region.target.end - region.target.start;
+        // What a member holds is said within one frame.
+        self.emitter.make_room(compressed_bytes)?;
+        let report = self.emitter.report;
+        for member in &deflate.inflated {
+            self.emitter.open(member)?;
+        }
+        let suspended = self.emitter.begin_deflate(compressed_bytes, deflate.plain_bytes)?;
+        self.stretch(&deflate.content, deflate.plain_bytes)?;
+        let opened = deflate.inflated.len();
+        self.emitter.end_deflate(suspended, opened, &deflate.corrections, compressed_bytes)?;
+        self.emitter.report = report;
+        self.emitter.report.recompressed_bytes += compressed_bytes;
+        Ok(())
     }
 
     fn changed_headers(&self, covers: &[Cover], headers: &[u64]) -> Result<Vec<ChangedHeader>> {
@@ -218,7 +262,7 @@ impl Timeline<'_> {
             let count = piece_length(cover.length - done);
             new.resize(count, 0);
             old.resize(count, 0);
-            self.emitter.target.read_exact_at(&mut new, cover.target + done)?;
+            self.emitter.target().read_exact_at(&mut new, cover.target + done)?;
             self.emitter.origin(cover.origin).read_exact_at(&mut old, cover.at + done)?;
             if new != old {
                 return Ok(false);
@@ -243,7 +287,7 @@ impl Timeline<'_> {
         let length = (end - self.emitter.position).min(BLOCK_BYTES - 1);
         let mut bytes = [0; 511];
         let bytes = &mut bytes[..usize::try_from(length).unwrap_or(0)];
-        self.emitter.target.read_exact_at(bytes, end - length)?;
+        self.emitter.target().read_exact_at(bytes, end - length)?;
         Ok(bytes.iter().rev().take_while(|byte| **byte == 0).count() as u64)
     }
 }

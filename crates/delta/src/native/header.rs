@@ -6,7 +6,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::DecodeError;
 use super::streams::StreamTable;
-use super::{MAX_FRAME_OUTPUT_BYTES, MAX_FRAME_STORED_BYTES, VERSION, varint};
+use super::{
+    MAX_FRAME_OUTPUT_BYTES, MAX_FRAME_STORED_BYTES, MAX_REGION_FRAME_BYTES, VERSION, varint,
+};
 
 /// Begins every native delta; the bytes around the name show damage by text-mode transfers.
 pub(super) const SIGNATURE: [u8; 8] = *b"\x89SILT\r\n\x1a";
@@ -17,8 +19,11 @@ const FIXED_BYTES: usize = 8 + 2 + 4;
 const MAX_PAYLOAD_BYTES: u32 = 1 << 20;
 /// The most origins that a delta may list.
 pub(super) const MAX_ORIGINS: usize = 4096;
-/// The feature bits that are known; version 0 has none.
+/// The feature bits that are known; version 1 has none.
 const KNOWN_FEATURES: u64 = 0;
+
+/// What decoding takes beside streams, a frame and regions: pieces, templates of headers.
+const OTHER_BYTES: u64 = 256 << 10;
 
 const ORIGIN_LAYER: u8 = 0;
 const ORIGIN_PRODUCED: u8 = 1;
@@ -80,6 +85,8 @@ pub struct Needs {
     pub output_bytes: u64,
     /// All memory that decoding takes, in bytes.
     pub memory_bytes: u64,
+    /// Of it, the bytes that regions may hold at once.
+    pub resident_bytes: u64,
     /// Feature bits that a decoder must know.
     pub required_features: u64,
     pub(super) max_frame_stored_bytes: u32,
@@ -92,18 +99,37 @@ impl Needs {
         origins: Vec<Origin>,
         output_digest: [u8; 32],
         output_bytes: u64,
+        resident_bytes: u64,
         streams: StreamTable,
     ) -> Self {
-        Self {
+        let max_frame_stored_bytes =
+            if resident_bytes > 0 { MAX_REGION_FRAME_BYTES } else { MAX_FRAME_STORED_BYTES };
+        let mut needs = Self {
             origins,
             output_digest,
             output_bytes,
-            memory_bytes: streams.memory_bytes() + u64::from(MAX_FRAME_STORED_BYTES) + (256 << 10),
+            memory_bytes: 0,
+            resident_bytes,
             required_features: 0,
-            max_frame_stored_bytes: MAX_FRAME_STORED_BYTES,
+            max_frame_stored_bytes,
             max_frame_output_bytes: MAX_FRAME_OUTPUT_BYTES,
             streams,
-        }
+        };
+        needs.memory_bytes = needs.actual_memory_bytes();
+        needs
+    }
+
+    /// Halves the largest window of a stream; false where all are as small as they get.
+    pub(super) fn shrink(&mut self) -> bool {
+        let is_smaller = self.streams.shrink();
+        self.memory_bytes = self.actual_memory_bytes();
+        is_smaller
+    }
+
+    /// What decoding takes, by all that the header says.
+    fn actual_memory_bytes(&self) -> u64 {
+        let fixed = self.streams.memory_bytes() + u64::from(self.max_frame_stored_bytes);
+        (fixed + OTHER_BYTES).saturating_add(self.resident_bytes)
     }
 
     /// Whether layers of the target are read back.
@@ -127,6 +153,7 @@ impl Needs {
         out.extend(self.output_digest);
         varint::put(&mut out, self.output_bytes);
         varint::put(&mut out, self.memory_bytes);
+        varint::put(&mut out, self.resident_bytes);
         varint::put(&mut out, self.max_frame_stored_bytes.into());
         varint::put(&mut out, self.max_frame_output_bytes.into());
         varint::put(&mut out, self.origins.len() as u64);
@@ -151,6 +178,7 @@ impl Needs {
         let output_digest = take_array(rest)?;
         let output_bytes = varint::take(rest)?;
         let memory_bytes = varint::take(rest)?;
+        let resident_bytes = varint::take(rest)?;
         let max_frame_stored_bytes = varint::take(rest)?.try_into().ok()?;
         let max_frame_output_bytes = varint::take(rest)?.try_into().ok()?;
         let origin_count = varint::take(rest).filter(|count| *count <= MAX_ORIGINS as u64)?;
@@ -163,6 +191,7 @@ impl Needs {
             output_digest,
             output_bytes,
             memory_bytes,
+            resident_bytes,
             required_features,
             max_frame_stored_bytes,
             max_frame_output_bytes,
@@ -176,8 +205,7 @@ impl Needs {
         if unknown != 0 {
             return Err(DecodeError::Features { unknown });
         }
-        let actual = self.streams.memory_bytes() + u64::from(self.max_frame_stored_bytes);
-        let needed = actual.max(self.memory_bytes);
+        let needed = self.actual_memory_bytes().max(self.memory_bytes);
         let allowed = limits.memory_bytes;
         if needed > allowed {
             return Err(DecodeError::Limit { what: "memory", needed, allowed });

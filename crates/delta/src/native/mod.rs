@@ -1,6 +1,6 @@
-//! The native delta stream, draft version 0: one stream makes one target layer.
+//! The native delta stream, version 1: one stream makes one target layer.
 //!
-//! The format is specified in `docs/formats/silt-0.md`; this is the reading order of the code:
+//! The format is specified in `docs/formats/silt-1.md`; this is the reading order of the code:
 //!
 //! - [`header`](Needs): what a delta needs and gives, readable without the rest;
 //! - `operations`: what a delta says, and how positions are predicted;
@@ -9,12 +9,17 @@
 //! - [`encode`], over `emit`, and [`LayerDecoder`]: the two directions.
 
 mod decode;
+mod deflate_run;
 mod emit;
+mod emit_deflate;
 mod encode;
 mod error;
+mod frame_run;
 mod header;
 mod operations;
+mod resident;
 mod streams;
+mod stretch;
 mod tar_header;
 mod varint;
 
@@ -22,9 +27,10 @@ pub use decode::{FrameInfo, LayerDecoder};
 pub use encode::{EncodeError, EncodeOptions, EncodeReport, encode};
 pub use error::DecodeError;
 pub use header::{Limits, Needs, Origin, read_needs};
+pub use streams::Compression;
 
 /// The version of the format that this code writes and the only one that it reads.
-pub const VERSION: u16 = 0;
+pub const VERSION: u16 = 1;
 
 /// The most target bytes that a frame makes.
 const MAX_FRAME_OUTPUT_BYTES: u32 = 8 << 20;
@@ -32,5 +38,7 @@ const MAX_FRAME_OUTPUT_BYTES: u32 = 8 << 20;
 const FRAME_RAW_BYTES: usize = 1 << 20;
 /// … which, a last piece and incompressible bytes allowed for, bounds what a frame stores.
 const MAX_FRAME_STORED_BYTES: u32 = 3 << 19;
+/// The same where there are regions, whose parts all lie in one frame.
+const MAX_REGION_FRAME_BYTES: u32 = 5 << 19;
 /// The target is worked on in pieces of at most so many bytes.
 const PIECE_BYTES: usize = 64 << 10;

@@ -8,6 +8,13 @@ pub(super) const LITERAL: u8 = 0x01;
 /// Emit zeros up to the next multiple of 512 of the target.
 pub(super) const PAD: u8 = 0x02;
 
+/// Inflate a member of an origin, to be read by the region that comes next.
+pub(super) const OPEN: u8 = 0x03;
+/// Make what a deflate stream holds by operations of its own, and compress it.
+pub(super) const DEFLATE: u8 = 0x04;
+/// Members within members are made to this depth.
+pub(super) const MAX_DEPTH: usize = 3;
+
 /// Emit a header block, said by its fields; the flags below are added.
 pub(super) const HEADER: u8 = 0x40;
 /// The header has an old one in an origin.
@@ -57,6 +64,24 @@ impl Cursors {
     pub(super) fn switch(&mut self, origin: u32) -> bool {
         self.current = origin;
         (origin as usize) < self.places.len()
+    }
+
+    /// Whether the current origin is one.
+    pub(super) fn has_current(&self) -> bool {
+        (self.current as usize) < self.places.len()
+    }
+
+    /// Adds an origin, which is numbered after all others.
+    pub(super) fn push(&mut self) {
+        self.places.push(Place::default());
+    }
+
+    /// Takes the origins away that were added last, but for `count` in all.
+    pub(super) fn truncate(&mut self, count: usize) {
+        self.places.truncate(count);
+        if !self.has_current() {
+            self.current = 0;
+        }
     }
 
     /// Where a cover at `target` is expected: on the diagonal of the last one.

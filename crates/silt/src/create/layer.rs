@@ -8,7 +8,7 @@ use std::sync::Arc;
 use delta::by_file::{Aim, FileIndex, MatchOptions, match_layer};
 use delta::exact::{ExactOptions, encode_exact};
 use delta::librsync::{self, ApplyLimits};
-use delta::native::{EncodeOptions, LayerDecoder, Limits, Origin, encode};
+use delta::native::{Compression, EncodeOptions, LayerDecoder, Limits, Origin, encode};
 use delta::read_at::{Concat, ReadAt};
 use delta::region::Content;
 use tarball::{DiffId, Digester};
@@ -18,6 +18,9 @@ use super::{CreateError, DeltaLayer, DeltaOptions, LayerReport, Level};
 use crate::delta_image::DeltaFormat;
 use crate::delta_layer::{MEMBER_OFFSET_BYTES, TAR_END_BYTES, member_header};
 use crate::progress::Progress;
+
+/// The flag of liblzma's presets that looks at more matches.
+const EXTREME: u32 = 1 << 31;
 
 /// Makes the layers of a delta, one after the other.
 pub(super) struct Maker<'a> {
@@ -111,12 +114,12 @@ impl<'a> Maker<'a> {
         matched: &Content,
         report: &mut LayerReport,
     ) -> Result<(), CreateError> {
-        let zstd_level = match self.options.level {
-            Level::Fast => 9,
-            Level::Default => 19,
-            Level::Best => 22,
+        let compression = match self.options.level {
+            Level::Fast => Compression::Zstd { level: 9 },
+            Level::Default => Compression::Lzma2 { preset: 7 },
+            Level::Best => Compression::Lzma2 { preset: 9 | EXTREME },
         };
-        let options = EncodeOptions { zstd_level, memory_bytes: self.options.apply_memory_bytes };
+        let options = EncodeOptions { compression, memory_bytes: self.options.apply_memory_bytes };
         let digest = *target.diff_id.0.as_bytes();
         let mut out = BufWriter::new(&*self.scratch);
         let encoded = encode(target.bytes(), digest, &self.origins, matched, &options, &mut out)?;
@@ -125,6 +128,7 @@ impl<'a> Maker<'a> {
         report.copied_bytes = encoded.copied_bytes;
         report.added_bytes = encoded.added_bytes;
         report.header_bytes = encoded.header_bytes;
+        report.recompressed_bytes = encoded.recompressed_bytes;
         report.padding_bytes = encoded.padding_bytes;
         report.literal_bytes = encoded.literal_bytes;
         Ok(())
@@ -204,6 +208,7 @@ fn blank_report(target: &OpenLayer) -> LayerReport {
         copied_bytes: 0,
         added_bytes: 0,
         header_bytes: 0,
+        recompressed_bytes: 0,
         padding_bytes: 0,
         literal_bytes: 0,
     }

@@ -125,6 +125,8 @@ pub struct LayerReport {
     pub added_bytes: u64,
     /// Bytes of it that are tar headers, said by their fields.
     pub header_bytes: u64,
+    /// Bytes of it that are compressed members, made out of what they hold.
+    pub recompressed_bytes: u64,
     /// Bytes of it that fill up a tar's blocks with zeros.
     pub padding_bytes: u64,
     /// Bytes of it that the delta carries itself.

@@ -1,0 +1,117 @@
+//! Applying what concerns compressed members: inflating old ones, making and compressing new ones.
+
+use std::io::{self, Write};
+use std::mem;
+
+use super::error::DecodeError;
+use super::frame_run::{FrameError, FrameRun, Inflated, Step};
+use super::operations::MAX_DEPTH;
+use super::streams::StreamId;
+use super::stretch::Stretch;
+use super::varint;
+use crate::deflate::{self, InflateError};
+
+impl FrameRun<'_> {
+    /// Inflates a member of an origin; it is an origin then for the region that comes next.
+    pub(super) fn open(&mut self) -> Step {
+        self.read_origin_number()?;
+        let origin = self.state.cursors.current();
+        let at = varint::unzigzag(self.state.cursors.end(), self.number(StreamId::Offsets)?);
+        let plain_bytes = self.number(StreamId::Lengths)?;
+        let resident_bytes = plain_bytes.saturating_add(deflate::INFLATE_STATE_BYTES);
+        self.state.resident.take(resident_bytes)?;
+        self.note_use(origin);
+        let inflated = deflate::inflate(self.origin(origin)?, at, plain_bytes);
+        let (bytes, compressed_bytes) = inflated.map_err(|error| match error {
+            InflateError::Read(source) => {
+                FrameError::Failed(DecodeError::Origin { origin, source })
+            }
+            // The frame is whole, so it is the origin that is not what it was.
+            _ => FrameError::Damaged,
+        })?;
+        // Nothing but the bytes stays.
+        self.state.resident.give(deflate::INFLATE_STATE_BYTES);
+        self.state.cursors.advance(at.wrapping_add(compressed_bytes), self.stretch.position);
+        self.state.inflated.push(Inflated { bytes, resident_bytes: plain_bytes });
+        self.state.cursors.push();
+        Ok(())
+    }
+
+    /// Makes a deflate stream: what it holds by operations, then the stream of that.
+    pub(super) fn deflate(&mut self) -> Step {
+        if self.depth == MAX_DEPTH {
+            return Err("members are nested too deeply".into());
+        }
+        let compressed_bytes = self.length()?;
+        let plain_bytes = self.number(StreamId::Lengths)?;
+        self.state.resident.take(plain_bytes)?;
+        let length = usize::try_from(plain_bytes).map_err(|_| "a member is too large")?;
+
+        let outer = mem::replace(&mut self.stretch, Stretch::in_memory(length));
+        let mine = mem::replace(&mut self.first_pending, self.state.inflated.len());
+        self.depth += 1;
+        self.make_stretch()?;
+        self.depth -= 1;
+        let plain = mem::replace(&mut self.stretch, outer).into_bytes();
+        self.first_pending = mine;
+        self.drop_inflated(mine);
+
+        self.compress(&plain, compressed_bytes)?;
+        self.state.resident.give(plain_bytes);
+        Ok(())
+    }
+
+    fn compress(&mut self, plain: &[u8], compressed_bytes: u64) -> Step {
+        let count = self.number(StreamId::Lengths)?;
+        let resident_bytes =
+            count.saturating_add(deflate::recreate_memory_bytes(plain.len() as u64));
+        self.state.resident.take(resident_bytes)?;
+        let mut corrections = vec![0; usize::try_from(count).unwrap_or(0)];
+        self.state.streams.bytes(StreamId::Corrections, self.bytes, &mut corrections)?;
+        let mut out = Bounded { run: self, left: compressed_bytes, error: None };
+        let made = deflate::recreate(plain, &corrections, compressed_bytes, &mut out);
+        let (left, failed) = (out.left, out.error);
+        match (failed, made) {
+            (Some(error), _) => return Err(error),
+            // The frame is whole, so it is an origin that is not what it was.
+            (None, Err(_)) => return Err(FrameError::Damaged),
+            (None, Ok(())) if left > 0 => return Err(FrameError::Damaged),
+            (None, Ok(())) => {}
+        }
+        self.state.resident.give(resident_bytes);
+        Ok(())
+    }
+
+    /// Takes away the inflated origins from number `first` on.
+    fn drop_inflated(&mut self, first: usize) {
+        let dropped = self.state.inflated.drain(first..).map(|one| one.resident_bytes).sum();
+        self.state.resident.give(dropped);
+        self.state.cursors.truncate(self.layer_count() + first);
+    }
+}
+
+/// Passes on as many bytes as a stream is to have, and refuses more.
+struct Bounded<'a, 'b> {
+    run: &'a mut FrameRun<'b>,
+    left: u64,
+    error: Option<FrameError>,
+}
+
+impl Write for Bounded<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(left) = self.left.checked_sub(bytes.len() as u64) else {
+            self.error = Some(FrameError::Damaged);
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        self.left = left;
+        self.run.emit(bytes).map_err(|error| {
+            self.error = Some(error);
+            io::ErrorKind::Other
+        })?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

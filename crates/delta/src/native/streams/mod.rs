@@ -1,0 +1,120 @@
+//! The streams that a delta is spread over, each compressed by itself so that like lies with like.
+//!
+//! A stream's compression goes on from frame to frame: what one frame said helps to compress the next.
+
+mod codec;
+mod read;
+mod write;
+
+pub use codec::Compression;
+pub(super) use read::StreamReaders;
+pub(super) use write::StreamWriters;
+
+use super::varint;
+use codec::Codec;
+
+/// What a stream holds. The number is its id in the format.
+#[allow(dead_code)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StreamId {
+    /// One byte for each operation.
+    Operations = 0,
+    /// Lengths of covers and literals.
+    Lengths = 1,
+    /// Where covers start in their origins, and changes of the origin.
+    Offsets = 2,
+    /// Bytes without a difference between two with one.
+    Gaps = 3,
+    /// Differences, target minus origin.
+    Differences = 4,
+    /// Bytes that have no like in any origin.
+    Literals = 5,
+    /// Fields of tar headers.
+    Headers = 6,
+    /// How deflate streams depart from the predicted, and parameters of executables.
+    Corrections = 7,
+    /// Lengths of the covers of executables, and of what lies between them.
+    RegionLengths = 8,
+    /// Where the covers of executables start.
+    RegionOffsets = 9,
+    /// References that are predicted rightly between two that are not.
+    ResidualGaps = 10,
+    /// Actual reference minus predicted.
+    Residuals = 11,
+}
+
+/// All streams there are.
+pub(super) const STREAM_COUNT: usize = 12;
+/// Streams of a layer without transforms: the first ones.
+const PLAIN_STREAMS: usize = 7;
+
+/// Base-2 logarithms of the windows that each stream may be given, for a large layer.
+const WINDOW_LOGS: [u8; STREAM_COUNT] = [17, 18, 18, 19, 20, 22, 19, 18, 18, 18, 18, 19];
+/// The smallest and the largest window of the compression that are accepted.
+const MIN_WINDOW_LOG: u8 = 12;
+const MAX_WINDOW_LOG: u8 = 30;
+
+/// The codec and the window of each stream; the first ones of [`StreamId`], in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StreamTable(Vec<Entry>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    codec: Codec,
+    window_log: u8,
+}
+
+impl StreamTable {
+    /// Windows that are no larger than a target of `output_bytes` can profit from.
+    pub(super) fn for_output(
+        output_bytes: u64,
+        compression: Compression,
+        has_regions: bool,
+    ) -> Self {
+        let useful = output_bytes.max(1).next_power_of_two().trailing_zeros();
+        let useful = u8::try_from(useful).unwrap_or(MAX_WINDOW_LOG).max(MIN_WINDOW_LOG);
+        let codec = Codec::from(compression);
+        let count = if has_regions { STREAM_COUNT } else { PLAIN_STREAMS };
+        let entry = |log: &u8| Entry { codec, window_log: useful.min(*log) };
+        Self(WINDOW_LOGS[..count].iter().map(entry).collect())
+    }
+
+    /// Halves the largest window; false where all are as small as they get.
+    pub(super) fn shrink(&mut self) -> bool {
+        let largest = self.0.iter_mut().max_by_key(|entry| entry.window_log);
+        let largest = largest.filter(|entry| entry.window_log > MIN_WINDOW_LOG);
+        largest.map(|entry| entry.window_log -= 1).is_some()
+    }
+
+    /// Memory that decoding all streams at once takes.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let of = |entry: &Entry| (1u64 << entry.window_log) + entry.codec.context_bytes();
+        self.0.iter().map(of).sum()
+    }
+
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        varint::put(out, self.0.len() as u64);
+        for (id, entry) in (0u8..).zip(&self.0) {
+            out.extend([id, entry.codec as u8, entry.window_log]);
+        }
+    }
+
+    /// Version 1 has the first 7 or all 12 streams of [`StreamId`], in order.
+    pub(super) fn take(rest: &mut &[u8]) -> Option<Self> {
+        let count = usize::try_from(varint::take(rest)?).ok()?;
+        if count != PLAIN_STREAMS && count != STREAM_COUNT {
+            return None;
+        }
+        let mut entries = Vec::with_capacity(count);
+        for id in (0u8..).take(count) {
+            let ([found, codec, window_log], after) = rest.split_first_chunk::<3>()?;
+            *rest = after;
+            let (codec, window_log) = (Codec::of_id(*codec)?, *window_log);
+            if *found != id || !(MIN_WINDOW_LOG..=MAX_WINDOW_LOG).contains(&window_log) {
+                return None;
+            }
+            entries.push(Entry { codec, window_log });
+        }
+        Some(Self(entries))
+    }
+}

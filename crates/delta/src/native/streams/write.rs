@@ -1,0 +1,61 @@
+//! Collecting the streams of a frame, and compressing them when it ends.
+
+use std::io;
+
+use super::codec::{Compression, Compressor};
+use super::{STREAM_COUNT, StreamId, StreamTable};
+use crate::native::varint;
+
+/// Collects the streams of a frame, and compresses them when it ends.
+pub(in crate::native) struct StreamWriters {
+    raw: [Vec<u8>; STREAM_COUNT],
+    compressors: Vec<Compressor>,
+}
+
+impl StreamWriters {
+    pub(in crate::native) fn new(
+        table: &StreamTable,
+        compression: Compression,
+    ) -> io::Result<Self> {
+        let compressors =
+            table.0.iter().map(|entry| Compressor::new(compression, entry.window_log));
+        Ok(Self { raw: Default::default(), compressors: compressors.collect::<io::Result<_>>()? })
+    }
+
+    /// The bytes of a stream in the frame at hand, to be appended to.
+    pub(in crate::native) fn raw(&mut self, id: StreamId) -> &mut Vec<u8> {
+        &mut self.raw[id as usize]
+    }
+
+    pub(in crate::native) fn put(&mut self, id: StreamId, value: u64) {
+        varint::put(self.raw(id), value);
+    }
+
+    /// Bytes in the frame at hand, before compression.
+    pub(in crate::native) fn raw_bytes(&self) -> usize {
+        self.raw.iter().map(Vec::len).sum()
+    }
+
+    /// Appends the compressed streams to `out` (for each its raw and its stored length, then all
+    /// stored bytes), adds the stored length of each to `stored`, and begins a new frame.
+    pub(in crate::native) fn finish_frame(
+        &mut self,
+        out: &mut Vec<u8>,
+        stored: &mut [u64; STREAM_COUNT],
+    ) -> io::Result<()> {
+        let mut chunks = Vec::new();
+        for ((raw, compressor), total) in self.raw.iter_mut().zip(&mut self.compressors).zip(stored)
+        {
+            let start = chunks.len();
+            if !raw.is_empty() {
+                compressor.compress(raw, &mut chunks)?;
+            }
+            varint::put(out, raw.len() as u64);
+            varint::put(out, (chunks.len() - start) as u64);
+            *total += (chunks.len() - start) as u64;
+            raw.clear();
+        }
+        out.extend(chunks);
+        Ok(())
+    }
+}

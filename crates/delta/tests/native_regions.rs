@@ -1,0 +1,171 @@
+//! Regions of the native stream, said by hand: members within members, and what an enemy makes of them.
+
+// A slice is unsized and cannot become a trait object.
+#![allow(clippy::ptr_arg)]
+
+use std::io::Write;
+
+use delta::deflate::{AnalyseLimits, analyse};
+use delta::native::{
+    Compression, DecodeError, EncodeOptions, LayerDecoder, Limits, Origin, encode,
+};
+use delta::read_at::ReadAt;
+use delta::region::{Content, Deflate, Inflated, Region, Transform};
+use delta::{Cover, OriginId};
+use proptest::prelude::*;
+use xxhash_rust::xxh3::xxh3_64;
+
+const LIMITS: Limits = Limits { memory_bytes: 16 << 20, output_bytes: 1 << 20 };
+
+fn deflated(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::new(6));
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Text that deflate makes smaller.
+fn text(lines: std::ops::Range<u32>) -> Vec<u8> {
+    lines.flat_map(|i| format!("line {} of {}\n", i, i * 7919 % 1009).into_bytes()).collect()
+}
+
+fn region_of(compressed: &[u8], at: u64, inflated: Vec<Inflated>, content: Content) -> Region {
+    let analysed = analyse(compressed, &AnalyseLimits { plain_bytes: 1 << 20 }).unwrap();
+    assert_eq!(analysed.compressed_bytes, compressed.len());
+    let deflate = Deflate {
+        plain_bytes: analysed.plain.len() as u64,
+        corrections: analysed.corrections,
+        inflated,
+        content,
+    };
+    let target = at..at + compressed.len() as u64;
+    Region { target, transform: Transform::Deflate(deflate) }
+}
+
+/// An archive in an archive, between bytes of the layer; the inner text has a line more than the old.
+struct Nested {
+    base: Vec<u8>,
+    target: Vec<u8>,
+    content: Content,
+}
+
+fn nested() -> Nested {
+    let (old_text, new_text) =
+        (text(0..2000), [&text(0..1000)[..], b"more\n", &text(1000..2000)].concat());
+    let (old_inner, new_inner) = (deflated(&old_text), deflated(&new_text));
+    let (old_outer, new_outer) =
+        ([b"<<", &old_inner[..], b">>"].concat(), [b"<<<", &new_inner[..], b">>"].concat());
+    let base = [b"old head", &deflated(&old_outer)[..], b"old tail"].concat();
+    let compressed = deflated(&new_outer);
+    let target = [b"new head", &compressed[..], b"new tail"].concat();
+
+    let (outer, inner) = (OriginId::inflated(0), OriginId::inflated(1));
+    let split = text(0..1000).len() as u64;
+    let inner_covers = vec![
+        Cover { target: 0, length: split, origin: inner, at: 0 },
+        Cover {
+            target: split + 5,
+            length: old_text.len() as u64 - split,
+            origin: inner,
+            at: split,
+        },
+    ];
+    let of_inner = Content { covers: inner_covers, ..Content::default() };
+    let member = Inflated { origin: outer, at: 2, plain_bytes: old_text.len() as u64 };
+    let inner_region = region_of(&new_inner, 3, vec![member], of_inner);
+    let of_outer = Content {
+        covers: vec![Cover { target: 0, length: 2, origin: outer, at: 0 }],
+        regions: vec![inner_region],
+        ..Content::default()
+    };
+    let member = Inflated { origin: OriginId(1), at: 8, plain_bytes: old_outer.len() as u64 };
+    let region = region_of(&compressed, 8, vec![member], of_outer);
+    let end = region.target.end;
+    let cover = |target, at| Cover { target, length: 8, origin: OriginId(1), at };
+    let content = Content {
+        covers: vec![cover(0, 0), cover(end, base.len() as u64 - 8)],
+        regions: vec![region],
+        ..Content::default()
+    };
+    Nested { base, target, content }
+}
+
+impl Nested {
+    /// The delta, whose only origin is the second of two that are offered.
+    fn delta(&self) -> Vec<u8> {
+        let other = vec![0u8; 10];
+        let origin = |number: u8, bytes: &dyn ReadAt| Origin::Layer {
+            diff_id: [number; 32],
+            size: bytes.size(),
+        };
+        let origins: [(Origin, &dyn ReadAt); 2] =
+            [(origin(0, &other), &other), (origin(1, &self.base), &self.base)];
+        let options =
+            EncodeOptions { compression: Compression::Lzma2 { preset: 6 }, memory_bytes: 16 << 20 };
+        let mut delta = Vec::new();
+        let report = encode(&self.target, [7; 32], &origins, &self.content, &options, &mut delta);
+        let report = report.unwrap();
+        let sum = report.copied_bytes
+            + report.added_bytes
+            + report.literal_bytes
+            + report.recompressed_bytes;
+        assert_eq!(sum, self.target.len() as u64);
+        delta
+    }
+}
+
+fn apply(delta: &[u8], base: &Vec<u8>) -> Result<Vec<u8>, DecodeError> {
+    let mut decoder = LayerDecoder::new(delta, &LIMITS)?;
+    let mut made = Vec::new();
+    while decoder.next_frame(&[base], &mut made)?.is_some() {}
+    Ok(made)
+}
+
+#[test]
+fn members_within_members_come_back() {
+    let nested = nested();
+    let delta = nested.delta();
+    assert!(apply(&delta, &nested.base).unwrap() == nested.target);
+}
+
+#[test]
+fn a_damaged_member_of_the_base_is_blamed() {
+    let nested = nested();
+    let delta = nested.delta();
+    for at in 8..nested.base.len() - 8 {
+        let mut base = nested.base.clone();
+        base[at] ^= 0x10;
+        match apply(&delta, &base) {
+            Err(DecodeError::OutputWrong { origins, .. }) => assert_eq!(origins, [OriginId(0)]),
+            // Deflate has bits that mean nothing, and unequal streams may hold the same.
+            Ok(made) => assert!(made == nested.target, "{at}"),
+            Err(error) => panic!("{at}: {error}"),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Frames whose digests are right and whose contents are anything: an enemy's.
+    #[test]
+    fn an_enemys_frames_do_no_harm(
+        at in any::<prop::sample::Index>(),
+        bytes in prop::collection::vec(any::<u8>(), 1..12),
+    ) {
+        let nested = nested();
+        let mut delta = nested.delta();
+        let payload = u32::from_le_bytes(delta[10..14].try_into().unwrap());
+        let start = 14 + usize::try_from(payload).unwrap() + 8;
+        let end = delta.len();
+        // Behind the two digests and the lengths, so that the frame is still one.
+        let place = start + 24 + at.index(end - start - 24);
+        let length = bytes.len().min(end - place);
+        delta[place..place + length].copy_from_slice(&bytes[..length]);
+        let digest = xxh3_64(&delta[start + 8..]).to_le_bytes();
+        delta[start..start + 8].copy_from_slice(&digest);
+        match apply(&delta, &nested.base) {
+            Ok(made) => prop_assert!(made == nested.target),
+            Err(error) => prop_assert!(!error.to_string().is_empty()),
+        }
+    }
+}
