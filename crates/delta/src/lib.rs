@@ -4,6 +4,7 @@
 //!
 //! - [`read_at`]: bytes that are read at random, and where they come from.
 //! - [`cover`]: the one language that matchers speak: *target range ← origin, offset*.
+//! - [`references`]: executables, whose references move with what they refer to.
 //! - [`librsync`]: the librsync delta and signature formats, read and written.
 //! - [`block_match`]: the rsync-style matcher: a rolling sum finds, extension to the byte fits.
 
@@ -16,8 +17,10 @@ pub mod exact;
 pub mod librsync;
 pub mod native;
 pub mod read_at;
+pub mod references;
 pub mod region;
 pub mod tar_map;
+mod varint;
 
 pub use cover::{Cover, OriginId};
 pub use read_at::{ReadAt, ReadError};

@@ -7,7 +7,7 @@ const TRIAL_LEVEL: i32 = 3;
 
 /// Bytes that the native format takes for `new` with these covers, before the rest of the layer
 /// helps to compress it.
-pub(super) fn estimate_bytes(old: &[u8], new: &[u8], covers: &[ByteCover]) -> usize {
+pub(crate) fn estimate_bytes(old: &[u8], new: &[u8], covers: &[ByteCover]) -> usize {
     let mut streams = Streams::default();
     let (mut new_end, mut old_end) = (0, 0);
     for cover in covers {

@@ -5,10 +5,11 @@
 //! 2003): exact matches are found in a suffix array, kept where they beat the alignment that is in
 //! force, and extended both ways for as long as at least half of the bytes agree.
 
-mod cost;
+pub(crate) mod cost;
 mod scan;
 mod suffix;
 
+pub(crate) use scan::match_in_styles;
 pub use scan::{match_bytes, match_exact_runs};
 
 /// A range of the new bytes that is like a range of the old ones.

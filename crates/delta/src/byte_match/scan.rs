@@ -33,16 +33,25 @@ const LONG_MATCH_BYTES: usize = 64;
 /// The covers of `new` by `old`, in the order of `new`, none overlapping another, or `None` where
 /// `old` is longer than [`super::MAX_OLD_BYTES`].
 pub fn match_bytes(old: &[u8], new: &[u8]) -> Option<Vec<ByteCover>> {
+    let styles = match_in_styles(old, new)?;
+    match styles.len() {
+        1 => styles.into_iter().next(),
+        _ => styles.into_iter().min_by_key(|covers| estimate_bytes(old, new, covers)),
+    }
+}
+
+/// The covers of `new` by `old` in each style, or in one where there is nothing to choose.
+pub(crate) fn match_in_styles(old: &[u8], new: &[u8]) -> Option<Vec<Vec<ByteCover>>> {
     if let Some(whole) = nearly_equal(old, new) {
-        return Some(vec![whole]);
+        return Some(vec![vec![whole]]);
     }
     let index = SuffixIndex::of(old)?;
     let covers = scan_all(old, new, &index, STYLES[0]);
     if covers.len() < MIN_COVERS_TO_COMPARE {
-        return Some(covers);
+        return Some(vec![covers]);
     }
     let others = scan_all(old, new, &index, STYLES[1]);
-    [covers, others].into_iter().min_by_key(|covers| estimate_bytes(old, new, covers))
+    Some(vec![covers, others])
 }
 
 fn scan_all(old: &[u8], new: &[u8], index: &SuffixIndex<'_>, style: Style) -> Vec<ByteCover> {

@@ -21,7 +21,7 @@ mod resident;
 mod streams;
 mod stretch;
 mod tar_header;
-mod varint;
+use crate::varint;
 
 pub use decode::{FrameInfo, LayerDecoder};
 pub use encode::{EncodeError, EncodeOptions, EncodeReport, encode};

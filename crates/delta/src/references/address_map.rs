@@ -1,0 +1,172 @@
+//! Where old addresses are in the new file: by the covers, and by what earlier references taught.
+
+use super::cover_map::CoverMap;
+use super::learned::{LearnedMap, ZeroedMap};
+use super::segments::Segments;
+use super::site::{Kind, Meaning, Prediction, Site};
+use super::{ReferenceError, RegionCover};
+
+/// Maps old addresses to new ones.
+#[derive(Debug)]
+pub(super) struct AddressMap {
+    old: Segments,
+    new: Segments,
+    covers: CoverMap,
+    learned: LearnedMap,
+    zeroed: ZeroedMap,
+}
+
+/// A length that is predicted is no more than this many times the old one …
+const MAX_GROWTH: u64 = 4;
+/// … and so many bytes.
+const MAX_GROWTH_BYTES: u64 = 4096;
+
+impl AddressMap {
+    pub(super) const BYTES_PER_COVER: u64 = CoverMap::BYTES_PER_COVER;
+
+    pub(super) fn memory_bytes(region_bytes: u64) -> u64 {
+        LearnedMap::memory_bytes(region_bytes) + ZeroedMap::MEMORY_BYTES
+    }
+
+    pub(super) fn new(
+        old: &Segments,
+        parameters: &[u8],
+        covers: &[RegionCover],
+        region_bytes: u64,
+    ) -> Result<Self, ReferenceError> {
+        Ok(Self {
+            new: Segments::from_parameters(parameters, old)?,
+            old: old.clone(),
+            covers: CoverMap::new(covers),
+            learned: LearnedMap::new(region_bytes),
+            zeroed: ZeroedMap::default(),
+        })
+    }
+
+    /// Predicts what stands at `place` of the region for a site whose old bytes are `bytes`.
+    pub(super) fn predict(&self, site: &Site, place: u64, bytes: u64) -> Prediction {
+        let operand = self.operand(site, place).unwrap_or_else(|| site.form.operand(bytes));
+        Prediction {
+            place,
+            width: site.form.width(),
+            group: site.kind.group(),
+            predicted: site.form.with_operand(bytes, operand),
+            form: site.form,
+        }
+    }
+
+    fn operand(&self, site: &Site, place: u64) -> Option<u64> {
+        let base = || self.base(site, place);
+        Some(match site.meaning {
+            Meaning::Relative { target, .. }
+            | Meaning::Based { target, .. }
+            | Meaning::Absolute { target } => self.map(target)?.wrapping_sub(base()?),
+            Meaning::Backward { target } => base()?.wrapping_sub(self.map(target)?),
+            Meaning::Length { start, end } => self.length(start, end)?,
+            Meaning::FileOffset(offset) => {
+                self.covers.map(offset.saturating_sub(1)).offset.wrapping_add(1)
+            }
+        })
+    }
+
+    /// What a site's operand is counted from, in the new file.
+    fn base(&self, site: &Site, place: u64) -> Option<u64> {
+        match site.meaning {
+            Meaning::Relative { bias, .. } => {
+                self.new.address_of(place).map(|address| address.wrapping_add(bias))
+            }
+            Meaning::Backward { .. } => self.new.address_of(place),
+            Meaning::Based { base, .. } => self.map(base),
+            Meaning::Absolute { .. } => Some(0),
+            Meaning::Length { .. } | Meaning::FileOffset(_) => None,
+        }
+    }
+
+    fn length(&self, start: u64, end: u64) -> Option<u64> {
+        let old_length = end.wrapping_sub(start);
+        let new_end = self.by_covers(end.wrapping_sub(1))?.address.wrapping_add(1);
+        let length = new_end.wrapping_sub(self.map(start)?);
+        let most = old_length.saturating_mul(MAX_GROWTH).saturating_add(MAX_GROWTH_BYTES);
+        Some(if length == 0 || length > most { old_length } else { length })
+    }
+
+    fn map(&self, address: u64) -> Option<u64> {
+        self.learned.get(address).or_else(|| self.by_covers(address).map(|mapped| mapped.address))
+    }
+
+    /// Where an old address went, by the covers and the segments alone.
+    fn by_covers(&self, address: u64) -> Option<MappedAddress> {
+        if let Some(offset) = self.old.offset_of(address) {
+            let mapped = self.covers.map(offset);
+            let (is_exact, in_file) = (mapped.is_exact, true);
+            let address = self.new.address_of(mapped.offset)?;
+            return Some(MappedAddress { address, is_exact, in_file });
+        }
+        let zeroed = |address| MappedAddress { address, is_exact: false, in_file: false };
+        if let Some((number, old)) = self.old.around(address) {
+            let file_end = old.address.wrapping_add(old.file_bytes);
+            let end = old.address.wrapping_add(old.memory_bytes);
+            if let Some(address) = self.zeroed.map(address, file_end, end) {
+                return Some(zeroed(address));
+            }
+            let new = self.new.0.get(number)?;
+            let new_end = new.address.wrapping_add(new.file_bytes);
+            return Some(zeroed(address.wrapping_sub(file_end).wrapping_add(new_end)));
+        }
+        None
+    }
+
+    /// Where the covers alone put an old address; where one has it, also its offsets in both files.
+    pub(super) fn trace(&self, address: u64) -> Option<(u64, Option<(u64, u64)>)> {
+        let mapped = self.by_covers(address)?.address;
+        let exact = self.old.offset_of(address).and_then(|old| {
+            let new = self.covers.map(old);
+            new.is_exact.then_some((old, new.offset))
+        });
+        Some((mapped, exact))
+    }
+
+    /// Takes in what stands at `place` for `site`.
+    pub(super) fn learn(&mut self, site: &Site, place: u64, actual: u64) {
+        let old = match site.meaning {
+            Meaning::Relative { target, .. }
+            | Meaning::Backward { target }
+            | Meaning::Based { target, .. }
+            | Meaning::Absolute { target } => target,
+            Meaning::Length { .. } | Meaning::FileOffset(_) => return,
+        };
+        let Some(base) = self.base(site, place) else { return };
+        let operand = site.form.operand(actual);
+        let new = match site.meaning {
+            Meaning::Backward { .. } => base.wrapping_sub(operand),
+            _ => base.wrapping_add(operand),
+        };
+        let by_covers = self.by_covers(old);
+        if !by_covers.is_some_and(|mapped| mapped.in_file) {
+            self.zeroed.set(old, new);
+        }
+        let agrees = by_covers.is_some_and(|mapped| mapped.address == new);
+        if !by_covers.is_some_and(|mapped| mapped.is_exact) {
+            if !agrees || self.learned.get(old).is_some() {
+                self.learned.set(old, new, true);
+            }
+        } else if site.kind.is_table() {
+            // Tables are sorted: what they would teach is the map itself.
+        } else if agrees {
+            self.learned.remove(old);
+        } else {
+            let is_trusted = site.kind == Kind::Call || self.learned.has_seen(old, new);
+            self.learned.set(old, new, is_trusted);
+        }
+    }
+}
+
+/// An address in the new file.
+#[derive(Debug, Clone, Copy)]
+struct MappedAddress {
+    address: u64,
+    /// Whether a cover has what stands there.
+    is_exact: bool,
+    /// Whether the file has bytes there.
+    in_file: bool,
+}

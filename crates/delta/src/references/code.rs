@@ -1,0 +1,57 @@
+//! References in code, whatever the machine.
+
+use std::ops::Range;
+
+use super::Machine;
+use super::elf::{Area, Elf};
+use super::site::Site;
+use super::window::Window;
+use super::x86_64;
+
+/// Finds the sites of instructions that start in `range`, in order. None goes past `end`.
+pub(super) fn find(
+    elf: &Elf,
+    area: &Area,
+    window: &Window,
+    range: &Range<u64>,
+    end: u64,
+    sites: &mut Vec<Site>,
+) {
+    match elf.machine {
+        Some(Machine::X86_64) => find_x86_64(elf, area, window, range, end, sites),
+        None => {}
+    }
+}
+
+fn find_x86_64(
+    elf: &Elf,
+    area: &Area,
+    window: &Window,
+    range: &Range<u64>,
+    end: u64,
+    sites: &mut Vec<Site>,
+) {
+    let before_bytes = (range.start - area.range.start).min(3);
+    let all = window.from(range.start - before_bytes);
+    let within = |length: u64| usize::try_from(length).unwrap_or(usize::MAX).min(all.len());
+    let all = &all[..within(end - range.start + before_bytes)];
+    let last = within(range.end - range.start + before_bytes);
+    let start = within(before_bytes);
+    let mut at = start;
+    while at < last {
+        let offset = range.start + (at - start) as u64;
+        let code = x86_64::Code {
+            bytes: &all[at..],
+            before: &all[..at],
+            at: offset,
+            address: area.address_of(offset),
+        };
+        let found = x86_64::find(&code, &elf.segments, elf.is_fixed);
+        let Some(site) = found.iter().flatten().next_back() else {
+            at += 1;
+            continue;
+        };
+        at += usize::try_from(site.end() - offset).unwrap_or(usize::MAX);
+        sites.extend(found.into_iter().flatten());
+    }
+}

@@ -1,0 +1,114 @@
+//! Executables: references predicted through the covers.
+//!
+//! When code moves, everything that refers to it changes: calls, jumps, tables of addresses. The decoder
+//! has the old file and all covers of the new one by it; it finds the references in the *old* bytes
+//! of each cover, looks up where the covers say that each target went, and spells the reference
+//! anew. What was sent for each is only how far that is from the truth.
+//!
+//! - [`Predictor`] makes the bytes, in the encoder and in the decoder.
+//! - `elf` reads the old file's headers; `tables`, `unwind` and `code` find the sites.
+//! - `cover_map`, `learned` and `address_map` say where old places are now.
+
+mod address_map;
+mod code;
+mod cover_map;
+mod elf;
+mod learned;
+mod plan;
+mod predictor;
+mod rematch;
+mod segments;
+mod site;
+mod tables;
+mod trial;
+mod unwind;
+mod window;
+mod x86_64;
+
+pub use plan::{Plan, memory_bytes, plan};
+pub use predictor::{Piece, Predictor};
+pub use site::{Group, Prediction};
+
+use crate::read_at::ReadError;
+
+/// Machines whose code is understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Machine {
+    /// x86-64, 64-bit ELF.
+    X86_64,
+}
+
+impl Machine {
+    /// The number that stands for it in the format.
+    pub fn id(self) -> u8 {
+        match self {
+            Self::X86_64 => 1,
+        }
+    }
+
+    /// The machine of that number.
+    pub fn of_id(id: u8) -> Option<Self> {
+        [Self::X86_64].into_iter().find(|machine| machine.id() == id)
+    }
+
+    /// The machine of that `e_machine`.
+    fn of_elf(number: u64) -> Option<Self> {
+        match number {
+            62 => Some(Self::X86_64),
+            _ => None,
+        }
+    }
+}
+
+/// A range of the region that is like a range of the old file. Both are shorter than 4 GiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegionCover {
+    /// Offset in the region.
+    pub target: u32,
+    /// Offset in the old file.
+    pub old: u32,
+    /// Length in both; never zero.
+    pub length: u32,
+}
+
+impl RegionCover {
+    /// Offset in the region of the first byte after the cover.
+    pub fn target_end(&self) -> u32 {
+        self.target + self.length
+    }
+
+    /// Offset in the old file of the first byte after the cover.
+    pub fn old_end(&self) -> u32 {
+        self.old + self.length
+    }
+}
+
+/// Where the truth about sites comes from: in the decoder the delta, in the encoder the new file.
+pub trait Residuals {
+    /// Why it cannot be had, or the old file cannot be read.
+    type Error: From<ReadError>;
+
+    /// What stands at a site, a little-endian number of the prediction's width. Asked once for each, in
+    /// the order of the region.
+    fn actual(&mut self, prediction: &Prediction) -> Result<u64, Self::Error>;
+}
+
+/// Why a region cannot be begun.
+#[derive(Debug, thiserror::Error)]
+pub enum ReferenceError {
+    /// The old file cannot be read.
+    #[error("the old executable cannot be read")]
+    Read(#[from] ReadError),
+    /// The range of the old file goes past the end of its origin.
+    #[error("the old executable is not within its origin")]
+    Old,
+    /// The old file is not an executable of the machine.
+    #[error("the old file is not an executable of the machine that was named")]
+    Machine,
+    /// Covers overlap or go past an end.
+    #[error("the covers of an executable are not possible")]
+    Covers,
+    /// Parameters are not what an encoder writes.
+    #[error("the parameters of an executable are not possible")]
+    Parameters,
+}

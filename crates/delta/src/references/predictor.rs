@@ -1,0 +1,187 @@
+//! The predictor: old bytes with references moved, piece by piece.
+
+use std::ops::Range;
+
+use super::address_map::AddressMap;
+use super::elf::{AreaKind, Elf};
+use super::site::Site;
+use super::unwind::Checkpoints;
+use super::window::Window;
+use super::{Machine, ReferenceError, RegionCover, Residuals, code, tables};
+use crate::read_at::{ReadAt, ReadError};
+
+/// A cover is worked on in pieces of so many bytes, and what the last instruction of one has more.
+pub(super) const PIECE_BYTES: u64 = 16 << 10;
+
+/// A shorter cover is taken as it is: that bounds the work that covers can ask for.
+const MIN_COVER_BYTES: u32 = 8;
+
+/// A stretch of the region that [`Predictor::next_piece`] has made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Offset of its first byte in the region.
+    pub target: u64,
+    /// Bytes of it; never 0.
+    pub length: u64,
+    /// Which cover it belongs to.
+    pub cover: usize,
+}
+
+/// One region being made. The same code runs in the encoder and in the decoder, so that both
+/// predict the same.
+///
+/// Nothing here trusts the old bytes, the parameters or the covers: whatever they are, memory is what
+/// [`memory_bytes`](Self::memory_bytes) says, and time is proportional to the region, the old file and the
+/// number of covers.
+#[derive(Debug)]
+pub struct Predictor {
+    old: Range<u64>,
+    elf: Elf,
+    unwind: Option<Checkpoints>,
+    map: AddressMap,
+    covers: Vec<RegionCover>,
+    /// The cover at hand, and how much of it is done.
+    cover: usize,
+    done: u32,
+    window: Window,
+    sites: Vec<Site>,
+}
+
+impl Predictor {
+    /// Bytes that a predictor takes, everything together, that of `covers` included.
+    pub fn memory_bytes(region_bytes: u64, covers: u64) -> u64 {
+        let per_cover = size_of::<RegionCover>() as u64 + AddressMap::BYTES_PER_COVER;
+        let sites = 2 * (PIECE_BYTES / 4) * size_of::<Site>() as u64;
+        let fixed = Elf::MEMORY_BYTES + Checkpoints::MEMORY_BYTES + sites + 2 * PIECE_BYTES;
+        let map = AddressMap::memory_bytes(region_bytes);
+        covers.saturating_mul(per_cover).saturating_add(fixed).saturating_add(map)
+    }
+
+    /// Begins a region of `region_bytes` that is made of the bytes `old` of `origin`.
+    ///
+    /// `covers` are in the order of the region, none overlapping another, and within region and old
+    /// bytes, which is checked. Reads the headers of the old file, and its table for unwinding once.
+    pub fn new(
+        machine: Machine,
+        origin: &dyn ReadAt,
+        old: Range<u64>,
+        parameters: &[u8],
+        covers: Vec<RegionCover>,
+        region_bytes: u64,
+    ) -> Result<Self, ReferenceError> {
+        if old.start > old.end || old.end > origin.size() {
+            return Err(ReferenceError::Old);
+        }
+        check(&covers, region_bytes, old.end - old.start)?;
+        let elf = Elf::read(origin, &old)?;
+        if elf.machine != Some(machine) {
+            return Err(ReferenceError::Machine);
+        }
+        let unwind = elf.areas.iter().find(|area| area.kind == AreaKind::Unwind);
+        let unwind = unwind.map(|area| Checkpoints::of(origin, &old, area)).transpose()?;
+        let map = AddressMap::new(&elf.segments, parameters, &covers, region_bytes)?;
+        let (window, sites) = (Window::default(), Vec::new());
+        Ok(Self { old, elf, unwind, map, covers, cover: 0, done: 0, window, sites })
+    }
+
+    /// The covers, in order.
+    pub fn covers(&self) -> &[RegionCover] {
+        &self.covers
+    }
+
+    /// Makes the next piece of the covers: `out` gets the old bytes, each site in them replaced by what
+    /// `residuals` says. `None` after the last.
+    ///
+    /// `origin` is the one that [`new`](Self::new) was given. Where pieces end within a cover is no part
+    /// of the format: sites are the same for any length of piece.
+    pub fn next_piece<R: Residuals>(
+        &mut self,
+        origin: &dyn ReadAt,
+        residuals: &mut R,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Piece>, R::Error> {
+        out.clear();
+        let Some(&cover) = self.covers.get(self.cover) else { return Ok(None) };
+        let start = u64::from(cover.old) + u64::from(self.done);
+        let cover_end = u64::from(cover.old_end());
+        let end = (start + PIECE_BYTES).min(cover_end);
+        self.sites.clear();
+        self.window.read(origin, &self.old, &(start..end))?;
+        if cover.length >= MIN_COVER_BYTES {
+            self.find_sites(origin, start..end, cover_end)?;
+        }
+        let end = self.sites.last().map_or(end, |site| end.max(site.end()));
+        let length = end - start;
+        out.extend(self.window.from(start).iter().take(usize::try_from(length).unwrap_or(0)));
+
+        let target = u64::from(cover.target) + u64::from(self.done);
+        for site in &self.sites {
+            let place = target + (site.at - start);
+            let from = usize::try_from(site.at - start).unwrap_or(usize::MAX);
+            let width = usize::from(site.form.width());
+            let Some(bytes) = out.get_mut(from..from.saturating_add(width)) else { continue };
+            let mut old_bytes = [0; 8];
+            old_bytes[..width].copy_from_slice(bytes);
+            let prediction = self.map.predict(site, place, u64::from_le_bytes(old_bytes));
+            let actual = residuals.actual(&prediction)?;
+            bytes.copy_from_slice(&actual.to_le_bytes()[..width]);
+            self.map.learn(site, place, actual);
+        }
+        let piece = Piece { target, length, cover: self.cover };
+        self.done = self.done.saturating_add(u32::try_from(length).unwrap_or(u32::MAX));
+        if self.done >= cover.length {
+            self.cover += 1;
+            self.done = 0;
+        }
+        Ok(Some(piece))
+    }
+
+    /// Finds the sites that start in `range`, or whose instruction does, and end within the cover.
+    fn find_sites(
+        &mut self,
+        origin: &dyn ReadAt,
+        range: Range<u64>,
+        cover_end: u64,
+    ) -> Result<(), ReadError> {
+        let first = self.elf.areas.partition_point(|area| area.range.end <= range.start);
+        for area in &self.elf.areas[first..] {
+            if area.range.start >= range.end {
+                break;
+            }
+            let within = range.start.max(area.range.start)..range.end.min(area.range.end);
+            match (area.kind, &mut self.unwind) {
+                (AreaKind::Code, _) => {
+                    let end = area.range.end.min(cover_end);
+                    code::find(&self.elf, area, &self.window, &within, end, &mut self.sites);
+                }
+                (AreaKind::Unwind, Some(unwind)) => {
+                    let source = (origin, &self.old);
+                    unwind.find(source, area, &self.window, &within, &mut self.sites)?;
+                }
+                _ => tables::find(&self.elf, area, &self.window, &within, &mut self.sites),
+            }
+        }
+        while self.sites.last().is_some_and(|site| site.end() > cover_end) {
+            self.sites.pop();
+        }
+        Ok(())
+    }
+}
+
+fn check(covers: &[RegionCover], region: u64, old: u64) -> Result<(), ReferenceError> {
+    let mut end = 0;
+    for cover in covers {
+        let target_end = u64::from(cover.target) + u64::from(cover.length);
+        let old_end = u64::from(cover.old) + u64::from(cover.length);
+        let limit = u32::MAX.into();
+        let is_possible = cover.length > 0
+            && u64::from(cover.target) >= end
+            && target_end <= region.min(limit)
+            && old_end <= old.min(limit);
+        if !is_possible {
+            return Err(ReferenceError::Covers);
+        }
+        end = target_end;
+    }
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! Executables' references: what is predicted comes back exactly, and nothing that an enemy can
+//! write makes the predictor fail otherwise than by an error.
+
+use delta::read_at::{ReadAt, ReadError};
+use delta::references::{Machine, Prediction, Predictor, ReferenceError, RegionCover, Residuals};
+use proptest::prelude::*;
+
+mod references_support;
+use references_support::{ElfBuilder, Section};
+
+/// Answers with the bytes of a file, and keeps the residuals.
+struct Truth<'a> {
+    new: &'a [u8],
+    said: Vec<i64>,
+}
+
+impl Residuals for Truth<'_> {
+    type Error = ReadError;
+
+    fn actual(&mut self, prediction: &Prediction) -> Result<u64, ReadError> {
+        let mut bytes = [0; 8];
+        let width = usize::from(prediction.width);
+        self.new.read_exact_at(&mut bytes[..width], prediction.place)?;
+        let actual = u64::from_le_bytes(bytes);
+        let residual = prediction.residual(actual);
+        assert_eq!(prediction.actual(residual), actual, "{prediction:?}");
+        self.said.push(residual);
+        Ok(actual)
+    }
+}
+
+struct Said(std::vec::IntoIter<i64>);
+
+impl Residuals for Said {
+    type Error = ReadError;
+
+    fn actual(&mut self, prediction: &Prediction) -> Result<u64, ReadError> {
+        Ok(prediction.actual(self.0.next().expect("as many as were said")))
+    }
+}
+
+/// Encodes and decodes all covers; how many residuals are not 0, of how many.
+fn round_trip(
+    machine: Machine,
+    old: &[u8],
+    new: &[u8],
+    parameters: &[u8],
+    covers: &[RegionCover],
+) -> Result<(usize, usize), ReferenceError> {
+    let begin = || {
+        let (range, length) = (0..old.len() as u64, new.len() as u64);
+        Predictor::new(machine, &old, range, parameters, covers.to_vec(), length)
+    };
+    let (mut encoder, mut truth) = (begin()?, Truth { new, said: Vec::new() });
+    let (mut out, mut pieces) = (Vec::new(), Vec::new());
+    while let Some(piece) = encoder.next_piece(&old, &mut truth, &mut out)? {
+        assert!(piece.length == out.len() as u64 && !out.is_empty() && out.len() <= 64 << 10);
+        let new = &new[usize::try_from(piece.target).unwrap()..][..out.len()];
+        let differences: Vec<u8> = new.iter().zip(&out).map(|(a, b)| a.wrapping_sub(*b)).collect();
+        pieces.push((piece, differences));
+    }
+    let wrong = truth.said.iter().filter(|residual| **residual != 0).count();
+    let sites = truth.said.len();
+    let covered: u64 = pieces.iter().map(|(piece, _)| piece.length).sum();
+    assert_eq!(covered, covers.iter().map(|cover| u64::from(cover.length)).sum::<u64>());
+
+    let (mut decoder, mut said) = (begin()?, Said(truth.said.into_iter()));
+    for (piece, differences) in pieces {
+        assert_eq!(decoder.next_piece(&old, &mut said, &mut out)?, Some(piece));
+        let made: Vec<u8> = out.iter().zip(&differences).map(|(a, b)| a.wrapping_add(*b)).collect();
+        assert_eq!(made, new[usize::try_from(piece.target).unwrap()..][..made.len()]);
+    }
+    assert_eq!(decoder.next_piece(&old, &mut said, &mut out)?, None);
+    assert!(said.0.next().is_none());
+    Ok((wrong, sites))
+}
+
+/// The parameters that say: the same segments as the old file has.
+fn same_segments(count: u8) -> Vec<u8> {
+    let mut parameters = vec![0, count];
+    parameters.resize(2 + usize::from(count) * 4, 0);
+    parameters
+}
+
+fn cover(target: u32, old: u32, length: u32) -> RegionCover {
+    RegionCover { target, old, length }
+}
+
+#[test]
+fn a_call_over_inserted_code_is_predicted() {
+    // call +0x20 at 0x1000; its target moves by 8 when as many bytes are inserted between them.
+    let mut text = vec![0x90; 0x100];
+    text[..5].copy_from_slice(&[0xe8, 0x20, 0, 0, 0]);
+    let old = ElfBuilder::new(Machine::X86_64).section(Section::code(text)).build();
+    let at = old.find(&[0xe8, 0x20, 0, 0, 0]);
+    let mut new = old.bytes.clone();
+    new[at + 1] = 0x28;
+    new.splice(at + 0x10..at + 0x10, [0xcc; 8]);
+
+    let start = u32::try_from(at + 0x10).unwrap();
+    let covers = [cover(start - 0x10, start - 0x10, 0x10), cover(start + 8, start, 0x80)];
+    let predicted = round_trip(Machine::X86_64, &old.bytes, &new, &same_segments(1), &covers);
+    assert_eq!(predicted.unwrap(), (0, 1));
+    // Without the second cover, the target is thought to have stayed.
+    let predicted = round_trip(Machine::X86_64, &old.bytes, &new, &same_segments(1), &covers[..1]);
+    assert_eq!(predicted.unwrap(), (1, 1));
+}
+
+#[test]
+fn what_is_not_possible_is_refused() {
+    let old = ElfBuilder::new(Machine::X86_64).section(Section::code(vec![0x90; 64])).build().bytes;
+    let refuse = |covers: &[RegionCover], parameters: &[u8]| {
+        round_trip(Machine::X86_64, &old, &old, parameters, covers).unwrap_err()
+    };
+    let good = same_segments(1);
+    let covers = |error| matches!(error, ReferenceError::Covers);
+    assert!(covers(refuse(&[cover(0, 0, 0)], &good)));
+    assert!(covers(refuse(&[cover(0, 0, 9), cover(8, 20, 9)], &good)));
+    assert!(covers(refuse(&[cover(0, u32::MAX, 9)], &good)));
+    assert!(covers(refuse(&[cover(u32::MAX, 0, 9)], &good)));
+    let parameters = |error| matches!(error, ReferenceError::Parameters);
+    assert!(parameters(refuse(&[], &[])));
+    assert!(parameters(refuse(&[], &[1, 0])));
+    assert!(parameters(refuse(&[], &[0, 33])));
+    assert!(parameters(refuse(&[], &[&good[..], &[0]].concat())));
+    let range = 0..old.len() as u64 + 1;
+    let error = Predictor::new(Machine::X86_64, &old, range, &good, Vec::new(), 1);
+    assert!(matches!(error, Err(ReferenceError::Old)));
+    let error = round_trip(Machine::X86_64, b"#!/bin/sh", &old, &good, &[]);
+    assert!(matches!(error, Err(ReferenceError::Machine)));
+}
+
+fn bytes(length: usize) -> impl Strategy<Value = Vec<u8>> {
+    // Small numbers make references that go somewhere.
+    let byte = prop_oneof![
+        3 => Just(0u8), 2 => 0u8..16, 1 => any::<u8>(),
+        1 => proptest::sample::select(vec![0xe8, 0x0f, 0x84, 0x8d, 0x05, 0x48, 0xff, 0x1b]),
+    ];
+    proptest::collection::vec(byte, length)
+}
+
+prop_compose! {
+    /// Covers in order, within both files.
+    fn covers(old: u32, new: u32)(
+        parts in proptest::collection::vec((0u32..40, 0..old, 1u32..1500), 0..30),
+    ) -> Vec<RegionCover> {
+        let mut covers = Vec::new();
+        let mut end = 0;
+        for (gap, from, length) in parts {
+            let target = end + gap;
+            let length = length.min(old - from).min(new.saturating_sub(target));
+            if length > 0 {
+                covers.push(cover(target, from, length));
+                end = target + length;
+            }
+        }
+        covers
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_old_file_gives_the_new_one_back(
+        contents in proptest::collection::vec(bytes(512), Section::KINDS),
+        new in bytes(6 << 10),
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        covers in covers(6 << 10, 6 << 10),
+        parameters in proptest::collection::vec(any::<u8>(), 0..8),
+        machine in 1u8..4,
+    ) {
+        let Some(machine) = Machine::of_id(machine) else { return Ok(()) };
+        let mut builder = ElfBuilder::new(machine);
+        for (kind, contents) in contents.into_iter().enumerate() {
+            builder = builder.section(Section::of_kind(kind, contents));
+        }
+        let built = builder.build();
+        let mut old = built.bytes;
+        // Most damage goes to the headers, which direct everything else.
+        for (i, (at, byte)) in damage.into_iter().enumerate() {
+            let headers = built.headers[i % built.headers.len()].clone();
+            let at = headers.start + at.index(headers.len());
+            old[at] = byte;
+        }
+        old.resize(6 << 10, 0);
+        let mut said = vec![0, 1, parameters.first().map_or(0, |byte| byte & 0x7f), 0];
+        said.resize(6, 0);
+        match round_trip(machine, &old, &new, &said, &covers) {
+            Ok(_) | Err(ReferenceError::Machine) => {}
+            Err(error) => prop_assert!(false, "{}", error),
+        }
+    }
+}
