@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::cover::{Cover, OriginId};
 use crate::deflate;
+use crate::references::Machine;
 
 /// How a stretch of bytes is made: a whole layer, or what a compressed member holds.
 ///
@@ -69,6 +70,8 @@ pub struct Inflated {
 /// An executable that is made out of an old one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct References {
+    /// Whose code both are.
+    pub machine: Machine,
     /// Where the old one is …
     pub origin: OriginId,
     /// … and which bytes of it.
