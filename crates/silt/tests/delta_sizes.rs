@@ -1,0 +1,91 @@
+//! Deltas of small real images may not grow: their sizes are recorded in testdata/sizes.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use common::Device;
+use liblzma::read::XzDecoder;
+use silt::create::{DeltaOptions, Level};
+use silt::delta_image::DeltaFormat;
+
+/// A delta may be larger than recorded by one in so many bytes …
+const TOLERANCE: u64 = 50;
+/// … or by these, which are noise: the config in the delta names its size and its digest.
+const SLACK_BYTES: u64 = 32;
+
+/// Size of the saved delta by variant, by fixture.
+type Sizes = BTreeMap<String, BTreeMap<String, u64>>;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/sizes")
+}
+
+fn variants() -> [(&'static str, DeltaOptions); 4] {
+    let of = |format, level| DeltaOptions { format, level, ..DeltaOptions::default() };
+    [
+        ("fast", of(DeltaFormat::Silt, Level::Fast)),
+        ("default", of(DeltaFormat::Silt, Level::Default)),
+        ("best", of(DeltaFormat::Silt, Level::Best)),
+        ("balena", of(DeltaFormat::Balena, Level::Default)),
+    ]
+}
+
+/// Makes every delta of every fixture, and measures what is saved of it.
+fn measure() -> Sizes {
+    let mut fixtures: Vec<PathBuf> =
+        fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    fixtures.retain(|path| path.to_string_lossy().ends_with(".tar.xz"));
+    fixtures.iter().map(|path| (fixture_name(path), measure_fixture(path))).collect()
+}
+
+fn fixture_name(path: &Path) -> String {
+    path.file_name().unwrap().to_str().unwrap().trim_end_matches(".tar.xz").to_owned()
+}
+
+fn measure_fixture(path: &Path) -> BTreeMap<String, u64> {
+    let device = Device::new();
+    let mut pair = tar::Archive::new(XzDecoder::new(fs::File::open(path).unwrap()));
+    for image in pair.entries().unwrap() {
+        let mut archive = Vec::new();
+        image.unwrap().read_to_end(&mut archive).unwrap();
+        device.load(&archive).unwrap();
+    }
+    let size = |options: &DeltaOptions| {
+        let delta = device.delta("fixture:old", "fixture:new", options);
+        device.save_delta(&delta, "fixture:delta").len() as u64
+    };
+    variants().iter().map(|(name, options)| ((*name).to_owned(), size(options))).collect()
+}
+
+fn recorded() -> Sizes {
+    serde_json::from_slice(&fs::read(folder().join("recorded.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn no_delta_grows() {
+    let (measured, recorded) = (measure(), recorded());
+    let names = |sizes: &Sizes| sizes.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&measured), names(&recorded), "record the sizes, see testdata/sizes");
+    let mut grown = Vec::new();
+    for (fixture, sizes) in &measured {
+        for (variant, size) in sizes {
+            let before = recorded[fixture][variant];
+            if *size > before + (before / TOLERANCE).max(SLACK_BYTES) {
+                grown.push(format!("{fixture} {variant}: {before} → {size} bytes"));
+            }
+        }
+    }
+    assert!(grown.is_empty(), "larger than recorded:\n{}", grown.join("\n"));
+}
+
+#[test]
+#[ignore = "writes testdata/sizes/recorded.json anew"]
+fn record_the_sizes() {
+    let text = serde_json::to_string_pretty(&measure()).unwrap() + "\n";
+    fs::write(folder().join("recorded.json"), text).unwrap();
+    assert_eq!(recorded().len(), 10);
+}
