@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::cover::{Cover, OriginId};
 use crate::deflate;
-use crate::references::Machine;
+use crate::references::{Machine, Predictor, RegionCover};
 
 /// How a stretch of bytes is made: a whole layer, or what a compressed member holds.
 ///
@@ -78,9 +78,8 @@ pub struct References {
     pub old: Range<u64>,
     /// What the decoder must know of the new one, as its encoder wrote it.
     pub parameters: Vec<u8>,
-    /// Covers of the region by the old range alone, in order, none overlapping another. `target`
-    /// counts from the start of the region, `at` from the start of `old`.
-    pub covers: Vec<Cover>,
+    /// In the order of the region, none overlapping another.
+    pub covers: Vec<RegionCover>,
 }
 
 impl Content {
@@ -100,17 +99,27 @@ impl Content {
 
     /// Memory that its regions take at most while they are made.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        self.regions.iter().map(|region| region.transform.resident_bytes()).max().unwrap_or(0)
+        self.regions.iter().map(Region::resident_bytes).max().unwrap_or(0)
     }
 }
 
-impl Transform {
-    /// Memory that the region takes at most while it is made, in the order in which decoders work.
+impl Region {
+    /// Memory that the region takes at most while it is made.
     pub fn resident_bytes(&self) -> u64 {
-        match self {
-            Self::Deflate(deflate) => deflate.resident_bytes(),
-            Self::References(_) => 0,
+        match &self.transform {
+            Transform::Deflate(deflate) => deflate.resident_bytes(),
+            Transform::References(references) => {
+                let region_bytes = self.target.end - self.target.start;
+                references.resident_bytes(region_bytes)
+            }
         }
+    }
+}
+
+impl References {
+    fn resident_bytes(&self, region_bytes: u64) -> u64 {
+        Predictor::memory_bytes(region_bytes, self.covers.len() as u64)
+            + self.parameters.len() as u64
     }
 }
 

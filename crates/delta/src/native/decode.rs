@@ -7,7 +7,6 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::error::DecodeError;
 use super::frame_run::{FrameError, FrameRun, State};
 use super::header::{self, Limits, Needs};
-use super::resident::Resident;
 use super::streams::StreamReaders;
 use super::stretch::Stretch;
 use crate::cover::OriginId;
@@ -49,8 +48,7 @@ impl<R: Read> LayerDecoder<R> {
         let streams = StreamReaders::new(&needs.streams).map_err(|_| DecodeError::Header {
             what: "its compression windows are not possible",
         })?;
-        let resident = Resident::new(needs.resident_bytes);
-        let state = State::new(streams, needs.origins.len(), resident);
+        let state = State::new(streams, &needs);
         let (produced, frame_number, frame) = (0, 0, Vec::new());
         Ok(Self { input, needs, offset, produced, frame_number, frame, state })
     }

@@ -5,6 +5,7 @@ use std::io::Write;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::decode::FRAME_DIGEST_BYTES;
+use super::emit_references::SiteLog;
 use super::encode::{EncodeError, EncodeReport, Result};
 use super::operations::*;
 use super::streams::{StreamId, StreamWriters};
@@ -34,6 +35,7 @@ pub(super) struct Emitter<'a> {
     pub(super) cursors: Cursors,
     headers: HeaderContext,
     equal: EqualRun,
+    pub(super) sites: SiteLog,
     /// Bytes said so far of the layer, or of what the compressed member at hand holds.
     pub(super) position: u64,
     max_frame_stored_bytes: u32,
@@ -62,6 +64,7 @@ impl<'a> Emitter<'a> {
             origins,
             headers: HeaderContext::default(),
             equal: EqualRun::default(),
+            sites: SiteLog::default(),
             position: 0,
             frame_start: 0,
             digest: Xxh3::new(),
@@ -169,7 +172,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// Takes in the differences of a piece; whether there was one.
-    fn add_differences(&mut self, new: &[u8], old: &[u8]) -> bool {
+    pub(super) fn add_differences(&mut self, new: &[u8], old: &[u8]) -> bool {
         if new == old {
             self.equal.bytes += new.len() as u64;
             return false;
@@ -205,6 +208,15 @@ impl<'a> Emitter<'a> {
 
     fn literal_in_frame(&mut self, end: u64) -> Result {
         let start = self.position;
+        self.literal_bytes(end)?;
+        self.streams.raw(StreamId::Operations).push(LITERAL);
+        self.streams.put(StreamId::Lengths, self.position - start);
+        Ok(())
+    }
+
+    /// As many bytes up to `end` as the frame at hand takes, without an operation.
+    pub(super) fn literal_bytes(&mut self, end: u64) -> Result {
+        let start = self.position;
         while self.position < end && self.room() > 0 && !self.is_full() {
             let count = piece_length(self.room().min(end - self.position));
             let mut piece = vec![0; count];
@@ -213,8 +225,6 @@ impl<'a> Emitter<'a> {
             self.streams.raw(StreamId::Literals).extend(piece);
             self.position += count as u64;
         }
-        self.streams.raw(StreamId::Operations).push(LITERAL);
-        self.streams.put(StreamId::Lengths, self.position - start);
         self.report.literal_bytes += self.position - start;
         Ok(())
     }
@@ -268,7 +278,7 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
-    fn digest_piece(&mut self, piece: &[u8]) {
+    pub(super) fn digest_piece(&mut self, piece: &[u8]) {
         if self.plain.is_none() {
             self.digest.update(piece);
         }
@@ -282,6 +292,9 @@ impl<'a> Emitter<'a> {
         if self.equal.bytes > 0 {
             self.streams.put(StreamId::Gaps, self.equal.bytes);
             self.equal.bytes = 0;
+        }
+        if self.sites.right > 0 {
+            self.streams.put(StreamId::ResidualGaps, std::mem::take(&mut self.sites.right));
         }
         let mut body = Vec::new();
         let compressed = self.streams.finish_frame(&mut body, &mut self.report.stream_bytes);

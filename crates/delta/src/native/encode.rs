@@ -10,6 +10,7 @@ use super::tar_header::body_bytes;
 use crate::cover::{Cover, OriginId};
 use crate::deflate::InflateError;
 use crate::read_at::{ReadAt, ReadError};
+use crate::references::ReferenceError;
 use crate::region::{Content, Deflate, Region, Transform};
 use crate::tar_map::BLOCK_BYTES;
 
@@ -71,6 +72,9 @@ pub enum EncodeError {
     /// A member that was inflated before can no longer be.
     #[error("cannot inflate a compressed member")]
     Inflate(#[source] InflateError),
+    /// An executable that was found before is no longer as it was.
+    #[error("cannot predict the references of an executable")]
+    References(#[source] ReferenceError),
     /// A region takes more of a frame than there is.
     #[error("a frame of the delta would store {stored_bytes} bytes")]
     FrameTooLarge {
@@ -194,7 +198,9 @@ impl Timeline<'_> {
     fn region(&mut self, region: &Region) -> Result {
         match &region.transform {
             Transform::Deflate(deflate) => self.deflate(region, deflate),
-            Transform::References(_) => Ok(()),
+            Transform::References(references) => {
+                self.emitter.executable(references, region.target.end - region.target.start)
+            }
         }
     }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::error::DecodeError;
+use super::header::Needs;
 use super::operations::*;
+use super::references_run::Executable;
 use super::resident::Resident;
 use super::streams::{StreamId, StreamReaders};
 use super::stretch::Stretch;
@@ -21,8 +23,13 @@ pub(super) struct State {
     piece: Vec<u8>,
     /// Members of origins, inflated for the regions at hand: the outermost region's come first.
     pub(super) inflated: Vec<Inflated>,
+    /// The executable that is being made.
+    pub(super) executable: Option<Executable>,
+    pub(super) region_piece: Vec<u8>,
     /// The memory of regions.
     pub(super) resident: Resident,
+    /// Bytes of the whole layer.
+    layer_bytes: u64,
 }
 
 /// A compressed member of an origin, inflated.
@@ -33,14 +40,17 @@ pub(super) struct Inflated {
 }
 
 impl State {
-    pub(super) fn new(streams: StreamReaders, origin_count: usize, resident: Resident) -> Self {
+    pub(super) fn new(streams: StreamReaders, needs: &Needs) -> Self {
         Self {
             streams,
-            cursors: Cursors::new(origin_count),
+            cursors: Cursors::new(needs.origins.len()),
             headers: HeaderContext::default(),
             piece: vec![0; PIECE_BYTES],
             inflated: Vec::new(),
-            resident,
+            executable: None,
+            region_piece: Vec::new(),
+            resident: Resident::new(needs.resident_bytes),
+            layer_bytes: needs.output_bytes,
         }
     }
 }
@@ -65,12 +75,13 @@ pub(super) type Step<T = ()> = Result<T, FrameError>;
 pub(super) struct FrameRun<'a> {
     pub(super) state: &'a mut State,
     pub(super) bytes: &'a [u8],
-    origins: &'a [&'a dyn ReadAt],
+    pub(super) origins: &'a [&'a dyn ReadAt],
     /// What is being made: the layer, or what a compressed member of it holds.
     pub(super) stretch: Stretch<'a>,
     /// The layers that were read.
     used: BTreeSet<u32>,
     equal: EqualRun,
+    pub(super) right: RightRun,
     /// How many compressed members lie around what is being made.
     pub(super) depth: usize,
     /// The first of the inflated origins that belong to the region that comes next.
@@ -84,14 +95,15 @@ impl<'a> FrameRun<'a> {
         origins: &'a [&'a dyn ReadAt],
         stretch: Stretch<'a>,
     ) -> Self {
-        let (used, equal) = (BTreeSet::new(), EqualRun::default());
-        Self { state, bytes, origins, stretch, used, equal, depth: 0, first_pending: 0 }
+        let (used, equal, right) = (BTreeSet::new(), EqualRun::default(), RightRun::default());
+        Self { state, bytes, origins, stretch, used, equal, right, depth: 0, first_pending: 0 }
     }
 
     /// Applies all operations; the frame's bytes are used up then. Gives the output's digest.
     pub(super) fn run(&mut self) -> Step<u64> {
         self.make_stretch()?;
-        if self.state.streams.are_finished() && self.equal.bytes == 0 {
+        let runs_left = self.equal.bytes | self.right.sites;
+        if self.state.streams.are_finished() && runs_left == 0 {
             Ok(self.stretch.digest())
         } else {
             Err("its streams hold more than its operations use".into())
@@ -111,12 +123,17 @@ impl<'a> FrameRun<'a> {
     /// Applies operations until the stretch at hand is made.
     pub(super) fn make_stretch(&mut self) -> Step {
         while self.stretch.left() > 0 {
+            if let Some(executable) = self.state.executable.take() {
+                self.go_on_with(executable)?;
+                continue;
+            }
             let operation = self.state.streams.byte(StreamId::Operations, self.bytes)?;
             match operation {
                 LITERAL => self.literal()?,
                 PAD => self.pad()?,
                 OPEN => self.open()?,
                 DEFLATE => self.deflate()?,
+                REFERENCES => self.begin_executable()?,
                 _ if operation & 0xf8 == COVER => self.cover(operation)?,
                 _ if operation & 0xf0 == HEADER => self.header(operation)?,
                 _ => return Err("there is no such operation".into()),
@@ -274,18 +291,16 @@ impl<'a> FrameRun<'a> {
 
     /// The bytes of an origin: layers are numbered first, then what is inflated.
     pub(super) fn origin(&self, origin: OriginId) -> Step<&dyn ReadAt> {
-        let number = origin.0 as usize;
-        if let Some(layer) = self.origins.get(number) {
-            return Ok(*layer);
-        }
-        let inflated = self.state.inflated.get(number - self.origins.len());
-        inflated
-            .map(|inflated| &inflated.bytes as &dyn ReadAt)
-            .ok_or("an origin is not listed".into())
+        origin_of(self.origins, &self.state.inflated, origin)
+    }
+
+    /// Bytes of the layer that are still to be made, in this frame and after it.
+    pub(super) fn layer_left(&self) -> u64 {
+        self.state.layer_bytes - self.stretch.position
     }
 
     /// Adds the differences of the frame to the next bytes of it that are copied with differences.
-    fn add_differences(&mut self, mut piece: &mut [u8]) -> Step {
+    pub(super) fn add_differences(&mut self, mut piece: &mut [u8]) -> Step {
         while !piece.is_empty() {
             if !self.equal.is_known {
                 self.equal.bytes = self.number(StreamId::Gaps)?;
@@ -326,4 +341,18 @@ impl<'a> FrameRun<'a> {
     pub(super) fn emit(&mut self, bytes: &[u8]) -> Step {
         self.stretch.push(bytes).map_err(FrameError::Failed)
     }
+}
+
+/// The bytes of an origin: layers are numbered first, then what is inflated.
+pub(super) fn origin_of<'a>(
+    layers: &[&'a dyn ReadAt],
+    inflated: &'a [Inflated],
+    origin: OriginId,
+) -> Step<&'a dyn ReadAt> {
+    let number = origin.0 as usize;
+    if let Some(layer) = layers.get(number) {
+        return Ok(*layer);
+    }
+    let inflated = inflated.get(number - layers.len());
+    inflated.map(|inflated| &inflated.bytes as &dyn ReadAt).ok_or("an origin is not listed".into())
 }

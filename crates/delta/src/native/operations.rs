@@ -12,6 +12,9 @@ pub(super) const PAD: u8 = 0x02;
 pub(super) const OPEN: u8 = 0x03;
 /// Make what a deflate stream holds by operations of its own, and compress it.
 pub(super) const DEFLATE: u8 = 0x04;
+/// Make an executable out of an old one: what it needs follows, then its bytes, without operations.
+pub(super) const REFERENCES: u8 = 0x05;
+
 /// Members within members are made to this depth.
 pub(super) const MAX_DEPTH: usize = 3;
 
@@ -120,5 +123,14 @@ pub(super) struct EqualRun {
     /// Encoding: equal bytes since the last difference. Decoding: equal bytes still to come.
     pub(super) bytes: u64,
     /// Decoding: whether the gap of the next difference was read.
+    pub(super) is_known: bool,
+}
+
+/// References that are predicted rightly, and those that are not: one sequence over a frame.
+#[derive(Debug, Default)]
+pub(super) struct RightRun {
+    /// Right ones still to come.
+    pub(super) sites: u64,
+    /// Whether the gap of the next wrong one was read.
     pub(super) is_known: bool,
 }

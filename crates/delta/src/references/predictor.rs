@@ -48,6 +48,9 @@ pub struct Predictor {
 }
 
 impl Predictor {
+    /// No piece is longer.
+    pub const MAX_PIECE_BYTES: u64 = PIECE_BYTES + 32;
+
     /// Bytes that a predictor takes, everything together, that of `covers` included.
     pub fn memory_bytes(region_bytes: u64, covers: u64) -> u64 {
         let per_cover = size_of::<RegionCover>() as u64 + AddressMap::BYTES_PER_COVER;
@@ -89,11 +92,17 @@ impl Predictor {
         &self.covers
     }
 
+    /// Offset in the region of the next piece; `None` after the last.
+    pub fn position(&self) -> Option<u64> {
+        let cover = self.covers.get(self.cover)?;
+        Some(u64::from(cover.target) + u64::from(self.done))
+    }
+
     /// Makes the next piece of the covers: `out` gets the old bytes, each site in them replaced by what
     /// `residuals` says. `None` after the last.
     ///
-    /// `origin` is the one that [`new`](Self::new) was given. Where pieces end within a cover is no part
-    /// of the format: sites are the same for any length of piece.
+    /// `origin` is the one that [`new`](Self::new) was given. Sites are the same for any length of piece,
+    /// but frames end where pieces do.
     pub fn next_piece<R: Residuals>(
         &mut self,
         origin: &dyn ReadAt,

@@ -14,7 +14,6 @@ use super::varint;
 use codec::Codec;
 
 /// What a stream holds. The number is its id in the format.
-#[allow(dead_code)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StreamId {
     /// One byte for each operation.

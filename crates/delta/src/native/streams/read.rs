@@ -46,7 +46,6 @@ impl StreamReaders {
         self.streams.iter().all(|s| s.raw_left == 0 && s.next == s.filled && s.stored.is_empty())
     }
 
-    #[allow(dead_code)]
     /// Bytes that a stream still has in this frame.
     pub(in crate::native) fn left(&self, id: StreamId) -> u64 {
         let left = |s: &StreamReader| s.raw_left + (s.filled - s.next) as u64;

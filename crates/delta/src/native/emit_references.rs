@@ -1,0 +1,135 @@
+//! Emitting executables: which old file and which covers first, then what differs.
+
+use super::emit::Emitter;
+use super::encode::{EncodeError, Result};
+use super::operations::REFERENCES;
+use super::streams::StreamId;
+use super::varint;
+use crate::read_at::{ReadAt, ReadError};
+use crate::references::{Prediction, Predictor, Residuals};
+use crate::region::References;
+
+impl Emitter<'_> {
+    /// Says an executable of `length` bytes.
+    pub(super) fn executable(&mut self, references: &References, length: u64) -> Result {
+        self.make_room(Predictor::MAX_PIECE_BYTES)?;
+        self.begin_executable(references, length);
+        let predictor = Predictor::new(
+            references.machine,
+            self.origin(references.origin),
+            references.old.clone(),
+            &references.parameters,
+            references.covers.clone(),
+            length,
+        );
+        let mut predictor = predictor.map_err(EncodeError::References)?;
+        let start = self.position;
+        let end = start + length;
+        let mut piece = Vec::new();
+        loop {
+            let next = predictor.position().map_or(end, |target| start + target);
+            self.plain_bytes(next)?;
+            if self.position == end {
+                break;
+            }
+            self.make_room(Predictor::MAX_PIECE_BYTES)?;
+            self.predicted_piece(&mut predictor, references, start, &mut piece)?;
+        }
+        self.cursors.switch(references.origin.0);
+        self.cursors.advance(references.old.end, end);
+        Ok(())
+    }
+
+    fn begin_executable(&mut self, references: &References, length: u64) {
+        self.streams.raw(StreamId::Operations).push(REFERENCES);
+        self.streams.put(StreamId::RegionLengths, references.machine.id().into());
+        self.name_origin(references.origin);
+        let step = varint::zigzag(self.cursors.end(), references.old.start);
+        self.streams.put(StreamId::Offsets, step);
+        let lengths = [
+            references.old.end - references.old.start,
+            length,
+            references.parameters.len() as u64,
+            references.covers.len() as u64,
+        ];
+        lengths.into_iter().for_each(|length| self.streams.put(StreamId::RegionLengths, length));
+        self.streams.raw(StreamId::Corrections).extend(&references.parameters);
+        let (mut target_end, mut old_end) = (0, 0);
+        for cover in &references.covers {
+            self.streams.put(StreamId::RegionLengths, (cover.target - target_end).into());
+            self.streams.put(StreamId::RegionLengths, cover.length.into());
+            let step = varint::zigzag(u64::from(old_end), cover.old.into());
+            self.streams.put(StreamId::RegionOffsets, step);
+            (target_end, old_end) = (cover.target_end(), cover.old_end());
+        }
+    }
+
+    /// Says bytes up to `end` as they are, without an operation.
+    fn plain_bytes(&mut self, end: u64) -> Result {
+        while self.position < end {
+            self.make_room(1)?;
+            self.literal_bytes(end)?;
+        }
+        Ok(())
+    }
+
+    fn predicted_piece(
+        &mut self,
+        predictor: &mut Predictor,
+        references: &References,
+        start: u64,
+        piece: &mut Vec<u8>,
+    ) -> Result {
+        let mut sites = std::mem::take(&mut self.sites);
+        let mut truth = Truth { target: self.target(), start, sites: &mut sites };
+        let made = predictor.next_piece(self.origin(references.origin), &mut truth, piece);
+        made?;
+        self.streams.raw(StreamId::ResidualGaps).append(&mut sites.gaps);
+        self.streams.raw(StreamId::Residuals).append(&mut sites.residuals);
+        self.sites = sites;
+
+        let mut new = vec![0; piece.len()];
+        self.target().read_exact_at(&mut new, self.position)?;
+        self.add_differences(&new, piece);
+        self.report.added_bytes += new.len() as u64;
+        self.digest_piece(&new);
+        self.position += new.len() as u64;
+        Ok(())
+    }
+}
+
+/// What is to be said of the sites of a piece.
+#[derive(Debug, Default)]
+pub(super) struct SiteLog {
+    gaps: Vec<u8>,
+    residuals: Vec<u8>,
+    /// Sites that were predicted rightly since the last one that was not.
+    pub(super) right: u64,
+}
+
+/// The new file, which knows what stands at each site.
+struct Truth<'a> {
+    target: &'a dyn ReadAt,
+    /// Where the region starts in it.
+    start: u64,
+    sites: &'a mut SiteLog,
+}
+
+impl Residuals for Truth<'_> {
+    type Error = ReadError;
+
+    fn actual(&mut self, prediction: &Prediction) -> std::result::Result<u64, ReadError> {
+        let mut bytes = [0; 8];
+        let site = &mut bytes[..usize::from(prediction.width)];
+        self.target.read_exact_at(site, self.start + prediction.place)?;
+        let actual = u64::from_le_bytes(bytes);
+        match prediction.residual(actual) {
+            0 => self.sites.right += 1,
+            residual => {
+                varint::put(&mut self.sites.gaps, std::mem::take(&mut self.sites.right));
+                varint::put(&mut self.sites.residuals, varint::zigzag(0, residual.cast_unsigned()));
+            }
+        }
+        Ok(actual)
+    }
+}

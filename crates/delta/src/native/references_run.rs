@@ -1,0 +1,182 @@
+//! Applying what concerns executables: regions that are made out of an old file and its references.
+
+use super::error::DecodeError;
+use super::frame_run::{FrameError, FrameRun, State, Step, origin_of};
+use super::operations::RightRun;
+use super::streams::{StreamId, StreamReaders};
+use super::{PIECE_BYTES, varint};
+use crate::cover::OriginId;
+use crate::read_at::ReadError;
+use crate::references::{Machine, Prediction, Predictor, ReferenceError, RegionCover, Residuals};
+
+/// The executable that is being made; it may go on in the next frame.
+pub(super) struct Executable {
+    predictor: Predictor,
+    origin: OriginId,
+    /// Where the old one ends in its origin.
+    old_end: u64,
+    /// Where the region lies in the stretch at hand.
+    start: u64,
+    end: u64,
+    resident_bytes: u64,
+}
+
+impl FrameRun<'_> {
+    /// Begins an executable: reads which, and all of its covers.
+    pub(super) fn begin_executable(&mut self) -> Step {
+        let machine = u8::try_from(self.number(StreamId::RegionLengths)?);
+        let machine = machine.ok().and_then(Machine::of_id).ok_or("there is no such machine")?;
+        self.read_origin_number()?;
+        let origin = self.state.cursors.current();
+        let old_start = varint::unzigzag(self.state.cursors.end(), self.number(StreamId::Offsets)?);
+        let old_bytes = self.number(StreamId::RegionLengths)?;
+        let old_end = old_start.checked_add(old_bytes).ok_or("an executable is too large")?;
+        let region_bytes = self.number(StreamId::RegionLengths)?;
+        let room = if self.depth > 0 { self.stretch.left() } else { self.layer_left() };
+        if region_bytes == 0 || region_bytes > room {
+            return Err("an executable is empty or goes past the end".into());
+        }
+        let parameter_bytes = self.number(StreamId::RegionLengths)?;
+        let cover_count = self.number(StreamId::RegionLengths)?;
+        // Each takes three numbers of at least a byte: what is not there is not allocated for.
+        if cover_count > self.state.streams.left(StreamId::RegionLengths) / 2
+            || parameter_bytes > self.state.streams.left(StreamId::Corrections)
+        {
+            return Err("a stream ends before its operations do".into());
+        }
+        let resident_bytes =
+            Predictor::memory_bytes(region_bytes, cover_count).saturating_add(parameter_bytes);
+        self.state.resident.take(resident_bytes)?;
+        let mut parameters = vec![0; usize::try_from(parameter_bytes).unwrap_or(0)];
+        self.state.streams.bytes(StreamId::Corrections, self.bytes, &mut parameters)?;
+        let covers = self.region_covers(cover_count)?;
+
+        self.note_use(origin);
+        let old = old_start..old_end;
+        let bytes = self.origin(origin)?;
+        let begun = Predictor::new(machine, bytes, old, &parameters, covers, region_bytes);
+        let predictor = begun.map_err(|error| match error {
+            ReferenceError::Read(source) => {
+                FrameError::Failed(DecodeError::Origin { origin, source })
+            }
+            // The frame is whole: the old file is not what it was, or the writer was at fault.
+            _ => FrameError::Damaged,
+        })?;
+        let start = self.stretch.position;
+        let end = start + region_bytes;
+        self.state.executable =
+            Some(Executable { predictor, origin, old_end, start, end, resident_bytes });
+        Ok(())
+    }
+
+    fn region_covers(&mut self, count: u64) -> Step<Vec<RegionCover>> {
+        let mut covers = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
+        let (mut target_end, mut old_end) = (0u64, 0u64);
+        for _ in 0..count {
+            let gap = self.number(StreamId::RegionLengths)?;
+            let length = self.number(StreamId::RegionLengths)?;
+            let step = self.number(StreamId::RegionOffsets)?;
+            let (target, old) = (target_end.wrapping_add(gap), varint::unzigzag(old_end, step));
+            let narrow = |number: u64| u32::try_from(number).map_err(|_| "a cover is too far");
+            let cover =
+                RegionCover { target: narrow(target)?, old: narrow(old)?, length: narrow(length)? };
+            covers.push(cover);
+            // All three fit 32 bits.
+            (target_end, old_end) = (target + length, old + length);
+        }
+        Ok(covers)
+    }
+
+    /// Makes as much of the executable at hand as belongs to the frame.
+    pub(super) fn go_on_with(&mut self, mut executable: Executable) -> Step {
+        let end = executable.end.min(self.stretch.end);
+        let mut piece = std::mem::take(&mut self.state.region_piece);
+        while self.stretch.position < end {
+            let next = executable.predictor.position();
+            let at = next.map_or(executable.end, |target| executable.start + target);
+            match at.checked_sub(self.stretch.position) {
+                Some(0) => self.predicted_piece(&mut executable, &mut piece)?,
+                Some(gap) => {
+                    let left = end - self.stretch.position;
+                    let count = gap.min(left).min(PIECE_BYTES as u64);
+                    piece.resize(usize::try_from(count).unwrap_or(0), 0);
+                    self.state.streams.bytes(StreamId::Literals, self.bytes, &mut piece)?;
+                    self.emit(&piece)?;
+                }
+                None => return Err("the covers of an executable are not possible".into()),
+            }
+        }
+        self.state.region_piece = piece;
+        if self.stretch.position < executable.end {
+            self.state.executable = Some(executable);
+        } else {
+            self.state.resident.give(executable.resident_bytes);
+            self.state.cursors.switch(executable.origin.0);
+            self.state.cursors.advance(executable.old_end, executable.end);
+        }
+        Ok(())
+    }
+
+    fn predicted_piece(&mut self, executable: &mut Executable, piece: &mut Vec<u8>) -> Step {
+        let origin = executable.origin;
+        self.note_use(origin);
+        let (layers, bytes) = (self.origins, self.bytes);
+        let State { streams, inflated, .. } = &mut *self.state;
+        let old = origin_of(layers, inflated, origin)?;
+        let mut residuals = Source { streams, bytes, right: &mut self.right };
+        let made = executable.predictor.next_piece(old, &mut residuals, piece);
+        let made = made.map_err(|error| match error {
+            SiteError::Invalid(what) => FrameError::Invalid(what),
+            SiteError::Read(source) => FrameError::Failed(DecodeError::Origin { origin, source }),
+        })?;
+        let made = made.ok_or("the covers of an executable are not possible")?;
+        if made.length > self.stretch.left() || made.length != piece.len() as u64 {
+            return Err("a frame ends where it cannot".into());
+        }
+        self.add_differences(piece)?;
+        self.emit(piece)
+    }
+}
+
+/// The truth about sites, as the delta has it.
+struct Source<'a> {
+    streams: &'a mut StreamReaders,
+    bytes: &'a [u8],
+    right: &'a mut RightRun,
+}
+
+impl Residuals for Source<'_> {
+    type Error = SiteError;
+
+    fn actual(&mut self, prediction: &Prediction) -> Result<u64, SiteError> {
+        if !self.right.is_known {
+            self.right.sites = self.streams.number(StreamId::ResidualGaps, self.bytes)?;
+            self.right.is_known = true;
+        }
+        if let Some(left) = self.right.sites.checked_sub(1) {
+            self.right.sites = left;
+            return Ok(prediction.predicted);
+        }
+        let residual = self.streams.number(StreamId::Residuals, self.bytes)?;
+        self.right.is_known = false;
+        Ok(prediction.actual(varint::unzigzag(0, residual).cast_signed()))
+    }
+}
+
+/// Why the truth about a site cannot be had.
+enum SiteError {
+    Invalid(&'static str),
+    Read(ReadError),
+}
+
+impl From<&'static str> for SiteError {
+    fn from(what: &'static str) -> Self {
+        Self::Invalid(what)
+    }
+}
+
+impl From<ReadError> for SiteError {
+    fn from(source: ReadError) -> Self {
+        Self::Read(source)
+    }
+}
