@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use delta::read_at::{FileBasis, ReadAt};
-use store::{CommitReport, LayerWriter, NewImage, Transaction};
+use store::{CommitReport, LayerRepair, LayerWriter, NewImage, Transaction};
 use tarball::DiffId;
 
 use crate::failure::{Failure, FailureKind};
@@ -14,6 +14,8 @@ use crate::failure::{Failure, FailureKind};
 pub trait ImageTransaction {
     /// A layer that is being written.
     type Layer: Write;
+    /// A layer that is there, and that is being mended.
+    type Repair: Write;
 
     /// Keeps the layers that are there from going away until the end; returns those that are not.
     fn hold(&mut self, layers: &[DiffId]) -> Result<Vec<DiffId>, SinkError>;
@@ -23,6 +25,18 @@ pub trait ImageTransaction {
 
     /// Ends a layer and checks its digest.
     fn finish_layer(&mut self, layer: Self::Layer) -> Result<(), SinkError>;
+
+    /// Lets a layer that is written replace one that is there, which is damaged.
+    fn replace(&mut self, layer: DiffId);
+
+    /// Starts to mend a layer that is there; it takes in all of the layer's bytes, which were checked.
+    fn repair(&mut self, layer: DiffId) -> Result<Self::Repair, SinkError>;
+
+    /// Ends the mending of a layer, and checks all of it. Returns how many bytes were written.
+    fn finish_repair(&mut self, repair: Self::Repair) -> Result<u64, SinkError>;
+
+    /// Makes what the place keeps to check a layer by, out of the layer, which is whole.
+    fn renew_digests(&mut self, layer: DiffId) -> Result<(), SinkError>;
 
     /// Opens a layer that is there, or that was finished; `None` where it is neither.
     fn open_layer(&self, layer: DiffId) -> Result<Option<Box<dyn ReadAt>>, SinkError>;
@@ -65,6 +79,7 @@ impl Failure for SinkError {
 
 impl ImageTransaction for Transaction {
     type Layer = LayerWriter;
+    type Repair = LayerRepair;
 
     fn hold(&mut self, layers: &[DiffId]) -> Result<Vec<DiffId>, SinkError> {
         Ok(self.pin(layers)?.missing)
@@ -77,6 +92,22 @@ impl ImageTransaction for Transaction {
     fn finish_layer(&mut self, layer: LayerWriter) -> Result<(), SinkError> {
         Transaction::finish_layer(self, layer)?;
         Ok(())
+    }
+
+    fn replace(&mut self, layer: DiffId) {
+        self.replace_layer(layer);
+    }
+
+    fn repair(&mut self, layer: DiffId) -> Result<LayerRepair, SinkError> {
+        Ok(self.repair_layer(layer)?)
+    }
+
+    fn finish_repair(&mut self, repair: LayerRepair) -> Result<u64, SinkError> {
+        Ok(Transaction::finish_repair(self, repair)?)
+    }
+
+    fn renew_digests(&mut self, layer: DiffId) -> Result<(), SinkError> {
+        Ok(self.renew_blocks(layer)?)
     }
 
     fn open_layer(&self, layer: DiffId) -> Result<Option<Box<dyn ReadAt>>, SinkError> {

@@ -74,6 +74,11 @@ impl Store {
         &self.root
     }
 
+    /// Whether there is a store at all: one that is opened for reading alone may not be there yet.
+    pub fn exists(&self) -> bool {
+        self.root.join("silt.json").exists()
+    }
+
     /// Sets how long a publisher waits for another one; 30 seconds unless this is called.
     pub fn set_lock_wait(&mut self, wait: Duration) {
         self.lock_wait = wait;

@@ -67,16 +67,19 @@ struct HowArgs {
     /// Memory that decompressing and decoding may take
     #[arg(long, value_name = "SIZE", default_value = "64M")]
     max_memory: Size,
+    /// Compare all layers that are read or kept with their digests before anything is written
+    #[arg(long)]
+    verify_base: bool,
+    /// Compare the images' layers that are here with their digests, and mend what is damaged
+    #[arg(long)]
+    repair: bool,
+    /// Another store, from which layers of the base may be read; nothing is written there (repeatable)
+    #[arg(long, value_name = "DIR")]
+    base_root: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 struct LaterFlags {
-    #[arg(long, hide = true)]
-    verify_base: bool,
-    #[arg(long, hide = true)]
-    repair: bool,
-    #[arg(long, hide = true, value_name = "DIR")]
-    base_root: Vec<String>,
     #[arg(long, hide = true, value_name = "BYTES/s")]
     throttle: Option<String>,
     #[arg(long, hide = true)]
@@ -110,6 +113,7 @@ impl ShowArgs {
             tag: None,
             platform: choice_of(self.platform),
             max_memory_bytes: self.max_memory.0,
+            ..LoadOptions::default()
         };
         let input = input_of(Some(&self.input))?;
         Ok(Task::Show(ShowTask { input, options, is_json: self.json }))
@@ -122,6 +126,9 @@ impl HowArgs {
             tag: self.tag,
             platform: choice_of(platform),
             max_memory_bytes: self.max_memory.0,
+            verify_base: self.verify_base,
+            repair: self.repair,
+            base_roots: self.base_root,
         }
     }
 }
@@ -129,9 +136,6 @@ impl HowArgs {
 impl LaterFlags {
     fn refuse(&self) -> Result<(), UsageError> {
         refuse(&[
-            ("--verify-base", self.verify_base),
-            ("--repair", self.repair),
-            ("--base-root", !self.base_root.is_empty()),
             ("--throttle", self.throttle.is_some()),
             ("--allow-downgrade", self.allow_downgrade),
             ("--report", self.report.is_some()),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use silt::load::{Input, LoadOptions, LoadPlan, LoadReport, LoadedImage};
+use silt::load::{Input, LoadError, LoadOptions, LoadPlan, LoadReport, LoadedImage, RepairedLayer};
 use silt::{OpenMode, load};
 
 use super::plan_text::plan_text;
@@ -41,8 +41,10 @@ pub(super) fn run(context: &Context, task: &LoadTask) -> CommandResult {
         return print_plan(&plan, *is_json);
     }
     let store = context.open_store(OpenMode::Create)?;
-    let report = load::load(&opened, &plan, &store, progress.as_ref())?;
+    let report = load::load(&opened, &plan, &store, progress.as_ref());
+    let report = report.inspect_err(|error| print_repaired(error, *is_json))?;
     drop(progress);
+    note_present(context, &report, options);
     print_report(&report, *is_json)
 }
 
@@ -56,7 +58,8 @@ pub(super) fn run_apply(context: &Context, task: &ApplyTask) -> CommandResult {
         return print_plan(&plan, *is_json);
     }
     let store = context.open_store(OpenMode::ReadWrite)?;
-    let report = load::apply(&store, image, &plan, progress.as_ref())?;
+    let report = load::apply(&store, image, &plan, progress.as_ref());
+    let report = report.inspect_err(|error| print_repaired(error, *is_json))?;
     drop(progress);
     print_report(&report, *is_json)
 }
@@ -84,7 +87,37 @@ fn print_plan(plan: &LoadPlan, is_json: bool) -> CommandResult {
 fn print_report(report: &LoadReport, is_json: bool) -> CommandResult {
     match is_json {
         true => output::print_json(report),
-        false => output::print(&report.images.iter().map(loaded).collect::<String>()),
+        false => {
+            let repaired = report.repaired.iter().map(repaired);
+            output::print(&repaired.chain(report.images.iter().map(loaded)).collect::<String>())
+        }
+    }
+}
+
+/// A load takes for granted what is here: whoever loads an image because it does not work is told.
+fn note_present(context: &Context, report: &LoadReport, options: &LoadOptions) {
+    if !options.repair && report.images.iter().any(|image| image.was_present) {
+        context.note(
+            "note: what was here already was not read: `silt image verify` checks it, \
+             and --repair mends it from this file",
+        );
+    }
+}
+
+/// Where not all could be mended, what was is told all the same.
+fn print_repaired(error: &LoadError, is_json: bool) {
+    if let LoadError::NotRepaired { repaired: layers, .. } = error
+        && !is_json
+    {
+        // That standard output is closed matters less than the failure, which is told next.
+        let _ = output::print(&layers.iter().map(repaired).collect::<String>());
+    }
+}
+
+fn repaired(layer: &RepairedLayer) -> String {
+    match layer.written_bytes {
+        0 => format!("Repaired layer: {} (block digests)\n", layer.diff_id),
+        bytes => format!("Repaired layer: {} ({bytes} bytes)\n", layer.diff_id),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The plan of a load, for people.
 
-use silt::load::{Action, How, ImagePlan, LayerPlan, LoadPlan, Room};
+use silt::load::{Action, How, ImagePlan, LayerPlan, LoadPlan, Repair, Room};
 
 use crate::output::{Table, exact_size, joined, one_line, short_id};
 
@@ -32,6 +32,8 @@ fn image_text(image: &ImagePlan) -> String {
 fn layer_row(layer: &LayerPlan) -> [String; 3] {
     let action = match &layer.action {
         Action::Present => "none: it is here".to_owned(),
+        Action::Copy { from } => format!("copy, from {}", one_line(&from.display().to_string())),
+        Action::Repair(repair) => repair_text(repair),
         Action::Write { stored_bytes } => {
             format!("write, from {} of the input", exact_size(*stored_bytes))
         }
@@ -45,10 +47,26 @@ fn layer_row(layer: &LayerPlan) -> [String; 3] {
     [id, layer.size_bytes.map_or("?".to_owned(), exact_size), action]
 }
 
+fn repair_text(repair: &Repair) -> String {
+    match repair {
+        Repair::Blocks { ranges, .. } => {
+            let bytes = ranges.iter().map(|range| range.end - range.start).sum();
+            format!("repair {} in place", exact_size(bytes))
+        }
+        Repair::Whole { .. } => "repair: write it anew".to_owned(),
+        Repair::Digests => "repair its block digests".to_owned(),
+        Repair::Impossible { why } => format!("none: it is damaged, and {}", one_line(why)),
+    }
+}
+
 fn room_text(room: &Room) -> String {
     let inodes = room.free_inodes.map(|inodes| format!(", {inodes} inodes")).unwrap_or_default();
+    let mended = match room.mended_bytes {
+        0 => String::new(),
+        bytes => format!("Mends {} in place\n", exact_size(bytes)),
+    };
     format!(
-        "Writes {} in {} files on {}, where {} are free{inodes}\n",
+        "{mended}Writes {} in {} files on {}, where {} are free{inodes}\n",
         exact_size(room.needed_bytes),
         room.needed_inodes,
         one_line(&room.mount_point.display().to_string()),

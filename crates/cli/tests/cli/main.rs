@@ -10,4 +10,5 @@ mod load;
 mod look;
 mod manual;
 mod progress;
+mod repair;
 mod save;

@@ -142,6 +142,25 @@ pub enum LoadError {
         /// The layer of the base.
         layer: DiffId,
     },
+    /// A layer of another store could not be read.
+    #[error("cannot read layer {layer} of the base")]
+    ReadBase {
+        /// The layer.
+        layer: DiffId,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Another store that was named cannot be opened.
+    #[error("cannot take base layers from there")]
+    BaseRoot(#[source] store::OpenError),
+    /// Not all that is damaged can be mended with this input.
+    #[error("cannot repair {}", describe_unrepaired(layers))]
+    NotRepaired {
+        /// The layers that are damaged still, and why.
+        layers: Vec<(DiffId, String)>,
+        /// The layers that were damaged and are whole now.
+        repaired: Vec<super::RepairedLayer>,
+    },
     /// There is not enough room.
     #[error(
         "{} bytes and {} files are needed on {}, and {} bytes and {} files are free",
@@ -180,6 +199,9 @@ pub enum LoadError {
     Layer(#[from] store::LayerError),
 }
 
+const REPAIR_HINT: &str = "`silt image verify` lists all that is damaged, and `silt image load --repair` mends \
+                           it from a file of that image";
+
 fn describe_base(base: Option<ImageId>, missing: &[DiffId]) -> String {
     let base = base.map(|base| format!("image {base}"));
     let layers = match missing {
@@ -191,6 +213,11 @@ fn describe_base(base: Option<ImageId>, missing: &[DiffId]) -> String {
         (Some(base), Some(layers)) => format!("{layers} of {base}"),
         (base, layers) => layers.or(base).unwrap_or_else(|| "it has no name".into()),
     }
+}
+
+fn describe_unrepaired(layers: &[(DiffId, String)]) -> String {
+    let described = layers.iter().map(|(layer, why)| format!("layer {layer}: {why}"));
+    described.collect::<Vec<_>>().join("; ")
 }
 
 fn describe_origins(origins: &[DiffId]) -> String {
@@ -235,7 +262,9 @@ impl Failure for LoadError {
             Self::BaseDamaged { .. } | Self::StoredConfig { .. } | Self::StoredDelta { .. } => {
                 FailureKind::StoredDamaged
             }
-            Self::LayerGone { .. } => FailureKind::Other,
+            Self::NotRepaired { .. } => FailureKind::StoredDamaged,
+            Self::BaseRoot(error) => error.kind(),
+            Self::LayerGone { .. } | Self::ReadBase { .. } => FailureKind::Other,
             Self::NoRoom { .. } => FailureKind::NoRoom,
             Self::Resolve(error) => error.kind(),
             Self::Store(error) => error.kind(),
@@ -251,12 +280,12 @@ impl Failure for LoadError {
             Self::BaseMissing { .. } => {
                 Some("load the image that the delta was made against first".into())
             }
-            Self::BaseDamaged { .. } => {
-                Some("`silt image verify` lists all that is damaged".into())
+            Self::BaseDamaged { .. } => Some(REPAIR_HINT.into()),
+            Self::NotRepaired { .. } => {
+                Some("an archive of a full image that has these layers repairs them".into())
             }
-            Self::Decode { origins, .. } if !origins.is_empty() => {
-                Some("`silt image verify` lists all that is damaged".into())
-            }
+            Self::BaseRoot(_) => Some("--base-root names the root of another store".into()),
+            Self::Decode { origins, .. } if !origins.is_empty() => Some(REPAIR_HINT.into()),
             Self::Decode { source, .. } => match source {
                 DecodeError::Limit { .. } => Some("allow more with --max-memory".into()),
                 DecodeError::Version { .. } | DecodeError::Features { .. } => {

@@ -1,20 +1,21 @@
 //! Doing what a plan says: layers in order, then all images at once.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Write};
 use std::sync::Arc;
 
 use delta::OriginId;
 use delta::librsync::{self, ApplyLimits};
 use delta::native::{DecodeError, LayerDecoder, Limits};
-use delta::read_at::{Concat, ReadAt};
-use store::NewImage;
-use tarball::DiffId;
+use delta::read_at::{Concat, FileBasis, ReadAt};
+use store::{NewImage, Pins};
+use tarball::{DiffId, Digester};
 
 use super::plan::{Action, ImagePlan, LayerPlan, LoadPlan};
+use super::repair::Repair;
 use super::source::Candidate;
-use super::{Candidates, LoadError, LoadReport, LoadedImage};
+use super::{Candidates, LoadError, LoadReport, LoadedImage, RepairedLayer};
 use crate::delta_image::DeltaFormat;
 use crate::delta_layer::with_member;
 use crate::layer_digest::is_whole;
@@ -27,14 +28,24 @@ pub(super) fn execute<T: ImageTransaction>(
     mut sink: T,
     progress: &dyn Progress,
 ) -> Result<LoadReport, LoadError> {
-    hold_all(&mut sink, plan)?;
-    let mut read_bytes = 0;
+    let _pins = hold_all(&mut sink, plan)?;
+    let impossible = impossible_repairs(plan);
+    let (mut read_bytes, mut repaired) = (0, Vec::new());
     for (candidate, image) in candidates.iter().zip(&plan.images) {
         for (index, layer) in image.layers.iter().enumerate() {
-            let max_memory_bytes = plan.max_memory_bytes;
-            let job = Job { candidate, image, index, layer, max_memory_bytes, progress };
-            read_bytes += job.make(&mut sink)?;
+            // Where not all can be mended, what can be is, and nothing else is done.
+            if !impossible.is_empty() && !matches!(layer.action, Action::Repair(_)) {
+                continue;
+            }
+            let job = Job { candidate, image, index, layer, plan, progress };
+            let made = job.make(&mut sink)?;
+            read_bytes += made.read_bytes;
+            repaired.extend(made.repaired);
         }
+    }
+    if !impossible.is_empty() {
+        sink.commit(Vec::new())?;
+        return Err(LoadError::NotRepaired { layers: impossible, repaired });
     }
     progress.begin(&Step::Publishing, None);
     let committed = sink.commit(plan.images.iter().map(new_image).collect())?;
@@ -49,31 +60,50 @@ pub(super) fn execute<T: ImageTransaction>(
         read_bytes,
         written_bytes: committed.written_bytes,
         spooled_bytes: plan.spooled_bytes,
+        repaired,
     })
 }
 
-/// Whatever was there when the plan was made, and is needed, stays until the end.
-fn hold_all(sink: &mut impl ImageTransaction, plan: &LoadPlan) -> Result<(), LoadError> {
+/// The damaged layers that the input cannot make, with the reasons.
+fn impossible_repairs(plan: &LoadPlan) -> Vec<(DiffId, String)> {
+    let layers = plan.images.iter().flat_map(|image| &image.layers);
+    let found = layers.filter_map(|layer| match &layer.action {
+        Action::Repair(Repair::Impossible { why }) => Some((layer.diff_id, why.clone())),
+        _ => None,
+    });
+    found.collect::<BTreeMap<_, _>>().into_iter().collect()
+}
+
+/// Whatever was there when the plan was made, and is needed, stays until the end: in the store, and in
+/// others while the pins that are returned live.
+fn hold_all(sink: &mut impl ImageTransaction, plan: &LoadPlan) -> Result<Vec<Pins>, LoadError> {
     let mut seen = HashSet::new();
+    let mut pins = Vec::new();
     for image in &plan.images {
         let mut needed = Vec::new();
         for layer in &image.layers {
-            match &layer.action {
-                Action::Present => {
-                    needed.extend(seen.insert(layer.diff_id).then_some(layer.diff_id))
-                }
-                Action::Rebuild { origins, .. } => {
-                    needed.extend(origins.iter().filter(|origin| seen.insert(**origin)));
-                    seen.insert(layer.diff_id);
-                }
-                Action::Write { .. } => drop(seen.insert(layer.diff_id)),
-            }
+            needed.extend(needed_by(layer).into_iter().filter(|layer| seen.insert(*layer)));
+            seen.insert(layer.diff_id);
         }
-        if let [layer, ..] = sink.hold(&needed)?[..] {
+        let elsewhere = sink.hold(&needed)?;
+        let (held, missing) = plan.bases.hold(&elsewhere)?;
+        if let Some(layer) = missing {
             return Err(LoadError::LayerGone { image: image.id, layer });
         }
+        pins.extend(held);
     }
-    Ok(())
+    Ok(pins)
+}
+
+/// The layers that must be there for a layer to be made, or to stay.
+fn needed_by(layer: &LayerPlan) -> Vec<DiffId> {
+    match &layer.action {
+        Action::Repair(Repair::Blocks { from, .. }) => [&[layer.diff_id], &*from.origins].concat(),
+        Action::Repair(Repair::Whole { from }) => from.origins.to_vec(),
+        Action::Repair(Repair::Digests) => vec![layer.diff_id],
+        Action::Repair(Repair::Impossible { .. }) => Vec::new(),
+        _ => layer.kept_layers(),
+    }
 }
 
 fn new_image(plan: &ImagePlan) -> NewImage {
@@ -91,33 +121,117 @@ struct Job<'a> {
     image: &'a ImagePlan,
     index: usize,
     layer: &'a LayerPlan,
-    max_memory_bytes: u64,
+    plan: &'a LoadPlan,
     progress: &'a dyn Progress,
 }
 
+/// What making a layer took and did.
+#[derive(Default)]
+struct Made {
+    /// Bytes of the input.
+    read_bytes: u64,
+    repaired: Option<RepairedLayer>,
+}
+
 impl Job<'_> {
-    /// Makes the layer; gives how many bytes of the input that took.
-    fn make<T: ImageTransaction>(&self, sink: &mut T) -> Result<u64, LoadError> {
-        let (action, stored_bytes) = match &self.layer.action {
-            Action::Present => return Ok(0),
+    /// Makes the layer.
+    fn make<T: ImageTransaction>(&self, sink: &mut T) -> Result<Made, LoadError> {
+        let (action, read_bytes) = match &self.layer.action {
+            Action::Present => return Ok(Made::default()),
+            Action::Repair(repair) => return self.repair(sink, repair),
+            Action::Copy { .. } => ("Copying", 0),
             Action::Write { stored_bytes } => ("Writing", *stored_bytes),
             Action::Rebuild { stored_bytes, .. } => ("Rebuilding", *stored_bytes),
         };
-        let diff_id = self.layer.diff_id;
-        let (number, count) = (self.index + 1, self.image.layers.len());
-        let step = Step::Layer { number, count, diff_id: &diff_id, action };
-        self.progress.begin(&step, self.layer.size_bytes);
-        let layer = sink.layer(diff_id, self.layer.size_bytes)?;
-        let mut out = Counted { inner: layer, progress: self.progress };
-        match &self.layer.action {
-            Action::Rebuild { format, origins, .. } => {
-                self.rebuild(sink, *format, origins, &mut out)?;
-            }
-            _ => self.write(&mut out)?,
-        }
-        self.finish(sink, out.inner)?;
+        self.begin(action);
+        self.make_new(sink)?;
         self.progress.end();
-        Ok(stored_bytes)
+        Ok(Made { read_bytes, repaired: None })
+    }
+
+    fn begin(&self, action: &str) {
+        let (number, count) = (self.index + 1, self.image.layers.len());
+        let step = Step::Layer { number, count, diff_id: &self.layer.diff_id, action };
+        self.progress.begin(&step, self.layer.size_bytes);
+    }
+
+    /// Makes the layer as a new file.
+    fn make_new<T: ImageTransaction>(&self, sink: &mut T) -> Result<(), LoadError> {
+        let layer = sink.layer(self.layer.diff_id, self.layer.size_bytes)?;
+        let mut out = Counted { inner: layer, progress: self.progress };
+        self.produce(sink, &mut out)?;
+        self.finish(sink, out.inner)
+    }
+
+    /// Writes all bytes of the layer to `out`.
+    fn produce<T: ImageTransaction>(&self, sink: &T, out: &mut dyn Write) -> Result<(), LoadError> {
+        match &self.layer.action {
+            Action::Rebuild { format, origins, .. } => self.rebuild(sink, *format, origins, out),
+            Action::Copy { .. } => self.copy(out),
+            Action::Repair(Repair::Blocks { from, .. } | Repair::Whole { from }) => {
+                match from.format {
+                    Some(format) => self.rebuild(sink, format, &from.origins, out),
+                    None => self.write(out),
+                }
+            }
+            _ => self.write(out),
+        }
+    }
+
+    fn repair<T: ImageTransaction>(
+        &self,
+        sink: &mut T,
+        repair: &Repair,
+    ) -> Result<Made, LoadError> {
+        let diff_id = self.layer.diff_id;
+        self.begin("Repairing");
+        let (written_bytes, read_bytes) = match repair {
+            Repair::Impossible { .. } => return Ok(Made::default()),
+            Repair::Digests => {
+                sink.renew_digests(diff_id)?;
+                (0, 0)
+            }
+            Repair::Whole { from } => {
+                sink.replace(diff_id);
+                self.make_new(sink)?;
+                (self.layer.size_bytes.unwrap_or(0), from.stored_bytes)
+            }
+            Repair::Blocks { from, .. } => {
+                self.prove(sink)?;
+                let mut mended = sink.repair(diff_id)?;
+                self.produce(sink, &mut mended)?;
+                (sink.finish_repair(mended)?, from.stored_bytes)
+            }
+        };
+        self.progress.end();
+        Ok(Made { read_bytes, repaired: Some(RepairedLayer { diff_id, written_bytes }) })
+    }
+
+    /// Makes the layer for its digest alone: bytes that others will read are written only when all of
+    /// the layer is known to be right, and block digests are no proof of that.
+    fn prove<T: ImageTransaction>(&self, sink: &T) -> Result<(), LoadError> {
+        let expected = self.layer.diff_id;
+        let mut out = Counted { inner: Digester::new(), progress: self.progress };
+        self.produce(sink, &mut out)?;
+        let found = DiffId(out.inner.finish());
+        match found == expected {
+            true => Ok(()),
+            false => {
+                Err(self.wrong_digest(sink, store::LayerError::WrongDigest { expected, found }))
+            }
+        }
+    }
+
+    /// Another store's layer, checked by the writer as all are.
+    fn copy(&self, out: &mut dyn Write) -> Result<(), LoadError> {
+        let layer = self.layer.diff_id;
+        let gone = LoadError::LayerGone { image: self.image.id, layer };
+        let mut found = self.plan.bases.open_layer(layer)?.ok_or(gone)?;
+        let copied = io::copy(&mut found.file, out);
+        copied.map(drop).map_err(|source| match store_error(source) {
+            Ok(error) => error,
+            Err(source) => LoadError::ReadBase { layer, source },
+        })
     }
 
     fn write(&self, out: &mut dyn Write) -> Result<(), LoadError> {
@@ -136,7 +250,7 @@ impl Job<'_> {
         origins: &[DiffId],
         out: &mut dyn Write,
     ) -> Result<(), LoadError> {
-        let bases = open_origins(sink, origins, self.image)?;
+        let bases = self.open_origins(sink, origins)?;
         let mut tar = self.candidate.open_layer(self.index)?;
         let delta_layer = self.candidate.diff_id(self.index);
         with_member(format, delta_layer, &mut tar, |member| match format {
@@ -156,7 +270,7 @@ impl Job<'_> {
         let bases: Vec<&dyn ReadAt> = bases.iter().map(|base| base.as_ref()).collect();
         // The plan has seen this delta; a file that was changed since is held to the same limits.
         let output_bytes = self.layer.size_bytes.unwrap_or(u64::MAX);
-        let limits = Limits { memory_bytes: self.max_memory_bytes, output_bytes };
+        let limits = Limits { memory_bytes: self.plan.max_memory_bytes, output_bytes };
         let error = |source| match source {
             DecodeError::Output(source) => match store_error(source) {
                 Ok(error) => error,
@@ -196,41 +310,68 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// The sink checks the digest. Where it is wrong though the delta was whole, either the base is
-    /// not what it claims to be, or the delta's writer was at fault.
+    /// The sink checks the digest.
     fn finish<T: ImageTransaction>(&self, sink: &mut T, layer: T::Layer) -> Result<(), LoadError> {
-        let error = match sink.finish_layer(layer) {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
+        match sink.finish_layer(layer) {
+            Ok(()) => Ok(()),
+            Err(SinkError::Layer(error)) => Err(self.wrong_digest(sink, error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Where the digest is wrong though the delta was whole, either the base is not what it claims to
+    /// be, or the delta's writer was at fault.
+    fn wrong_digest<T: ImageTransaction>(&self, sink: &T, error: store::LayerError) -> LoadError {
+        let origins: &[DiffId] = match (&error, &self.layer.action) {
+            (store::LayerError::WrongDigest { .. }, Action::Rebuild { origins, .. }) => origins,
+            (
+                store::LayerError::WrongDigest { .. },
+                Action::Repair(Repair::Blocks { from, .. } | Repair::Whole { from }),
+            ) => &from.origins,
+            (
+                store::LayerError::WrongDigest { .. } | store::LayerError::WrongSize { .. },
+                Action::Copy { .. },
+            ) => return LoadError::BaseDamaged { layer: self.layer.diff_id },
+            _ => &[],
         };
-        if let SinkError::Layer(store::LayerError::WrongDigest { .. }) = error
-            && let Action::Rebuild { origins, .. } = &self.layer.action
-        {
-            for (base, layer) in open_origins(sink, origins, self.image)?.iter().zip(origins.iter())
-            {
-                if !is_whole(base.as_ref(), *layer) {
-                    return Err(LoadError::BaseDamaged { layer: *layer });
-                }
+        let opened = match self.open_origins(sink, origins) {
+            Ok(opened) => opened,
+            Err(error) => return error,
+        };
+        let damaged = opened.iter().zip(origins).find(|(base, layer)| !is_whole(base, **layer));
+        match damaged {
+            Some((_, layer)) => LoadError::BaseDamaged { layer: *layer },
+            None => LoadError::Layer(error),
+        }
+    }
+
+    /// The origins in order, each opened once however often it is listed.
+    fn open_origins(
+        &self,
+        sink: &impl ImageTransaction,
+        origins: &[DiffId],
+    ) -> Result<Vec<Arc<dyn ReadAt>>, LoadError> {
+        let mut open: HashMap<DiffId, Arc<dyn ReadAt>> = HashMap::new();
+        for layer in origins {
+            if let Entry::Vacant(place) = open.entry(*layer) {
+                place.insert(self.open_origin(sink, *layer)?);
             }
         }
-        Err(error.into())
+        Ok(origins.iter().filter_map(|layer| open.get(layer).cloned()).collect())
     }
-}
 
-/// The origins in order, each opened once however often it is listed.
-fn open_origins(
-    sink: &impl ImageTransaction,
-    origins: &[DiffId],
-    image: &ImagePlan,
-) -> Result<Vec<Arc<dyn ReadAt>>, LoadError> {
-    let mut open: HashMap<DiffId, Arc<dyn ReadAt>> = HashMap::new();
-    for layer in origins {
-        if let Entry::Vacant(place) = open.entry(*layer) {
-            let gone = LoadError::LayerGone { image: image.id, layer: *layer };
-            place.insert(sink.open_layer(*layer)?.ok_or(gone)?.into());
+    fn open_origin(
+        &self,
+        sink: &impl ImageTransaction,
+        layer: DiffId,
+    ) -> Result<Arc<dyn ReadAt>, LoadError> {
+        if let Some(found) = sink.open_layer(layer)? {
+            return Ok(found.into());
         }
+        let gone = LoadError::LayerGone { image: self.image.id, layer };
+        let found = self.plan.bases.open_layer(layer)?.ok_or(gone)?;
+        Ok(Arc::new(FileBasis::with_size(found.file, found.size_bytes)))
     }
-    Ok(origins.iter().filter_map(|layer| open.get(layer).cloned()).collect())
 }
 
 /// The origins whose damage may be what an error comes from.

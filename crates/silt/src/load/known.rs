@@ -3,21 +3,42 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use store::{Snapshot, Store};
+use store::{Snapshot, Store, StoredLayer};
 use tarball::{DiffId, ImageId};
 
 use super::LoadError;
+use super::bases::{BaseSnapshots, BaseStores};
+use super::health::Health;
 use crate::delta_image::DeltaImage;
 use crate::layer_digest::is_whole;
+use crate::progress::Progress;
 
 /// Layers and images that are there, or that an earlier part of the load makes.
 pub(super) struct Known<'a> {
     store: &'a Store,
     snapshot: &'a Snapshot,
-    /// Sizes of the layers that were asked for or are made; `None` for those that are not there.
-    sizes: HashMap<DiffId, Option<u64>>,
+    bases: &'a BaseStores,
+    base_snapshots: &'a BaseSnapshots,
+    /// The layers that were asked for or are made.
+    places: HashMap<DiffId, Place>,
+    /// Those that were read to their ends.
+    health: HashMap<DiffId, Health>,
     /// Images that this load makes, with their layers.
     planned: Vec<(ImageId, Arc<[DiffId]>)>,
+}
+
+/// Where a layer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Absent,
+    /// In the store, with its size.
+    Here(u64),
+    /// In the store, and too short or too long; with the size that it should have.
+    Cut(u64),
+    /// In another store, from which it can be read.
+    Elsewhere(u64),
+    /// This load makes it or mends it.
+    Planned(u64),
 }
 
 /// The layers of a delta's base.
@@ -31,23 +52,83 @@ pub(super) struct Base {
 }
 
 impl<'a> Known<'a> {
-    pub(super) fn new(store: &'a Store, snapshot: &'a Snapshot) -> Self {
-        Self { store, snapshot, sizes: HashMap::new(), planned: Vec::new() }
+    pub(super) fn new(
+        store: &'a Store,
+        snapshot: &'a Snapshot,
+        bases: &'a BaseStores,
+        base_snapshots: &'a BaseSnapshots,
+    ) -> Self {
+        let (places, health, planned) = (HashMap::new(), HashMap::new(), Vec::new());
+        Self { store, snapshot, bases, base_snapshots, places, health, planned }
     }
 
-    /// The size of a layer that is there or will be.
-    pub(super) fn layer_size(&mut self, layer: DiffId) -> Result<Option<u64>, LoadError> {
-        if let Some(size) = self.sizes.get(&layer) {
-            return Ok(*size);
+    /// Where a layer is or will be.
+    pub(super) fn place(&mut self, layer: DiffId) -> Result<Place, LoadError> {
+        if let Some(place) = self.places.get(&layer) {
+            return Ok(*place);
         }
-        let size = self.store.layer(layer)?.map(|layer| layer.size_bytes);
-        self.sizes.insert(layer, size);
-        Ok(size)
+        let place = self.find(layer)?;
+        self.places.insert(layer, place);
+        Ok(place)
     }
 
-    /// Notes that a layer will be made.
+    fn find(&self, layer: DiffId) -> Result<Place, LoadError> {
+        if let Some(found) = self.store.layer(layer)? {
+            // A manifest that knows better than the block digests is one of an image that is there.
+            let expected_bytes = match self.listed_size(layer) {
+                Some(size_bytes) => size_bytes,
+                None => self.store.layer_size(layer)?.unwrap_or(found.size_bytes),
+            };
+            return Ok(match expected_bytes == found.size_bytes {
+                true => Place::Here(found.size_bytes),
+                false => Place::Cut(expected_bytes),
+            });
+        }
+        let elsewhere = self.bases.find(layer)?;
+        Ok(elsewhere.map_or(Place::Absent, |(_, size_bytes)| Place::Elsewhere(size_bytes)))
+    }
+
+    /// The size that a layer has by the manifest of an image that is here.
+    fn listed_size(&self, layer: DiffId) -> Option<u64> {
+        let layers = self.snapshot.images.iter().flat_map(|image| &image.layers);
+        layers.into_iter().find(|found| found.diff_id == layer).map(|found| found.size_bytes)
+    }
+
+    /// The size of a layer that is in the store, or will be.
+    pub(super) fn layer_size(&mut self, layer: DiffId) -> Result<Option<u64>, LoadError> {
+        Ok(match self.place(layer)? {
+            Place::Here(size_bytes) | Place::Planned(size_bytes) => Some(size_bytes),
+            Place::Absent | Place::Cut(_) | Place::Elsewhere(_) => None,
+        })
+    }
+
+    /// The size of a layer that can be read by the time that a delta needs it; `None` where it is
+    /// nowhere. One that has lost its end is damaged, and not missing.
+    pub(super) fn origin_size(&mut self, layer: DiffId) -> Result<Option<u64>, LoadError> {
+        match self.place(layer)? {
+            Place::Here(size) | Place::Planned(size) | Place::Elsewhere(size) => Ok(Some(size)),
+            Place::Absent => Ok(None),
+            Place::Cut(_) => Err(LoadError::BaseDamaged { layer }),
+        }
+    }
+
+    /// Whether the store has a file of the layer, damaged or not.
+    pub(super) fn is_here(&mut self, layer: DiffId) -> Result<bool, LoadError> {
+        Ok(matches!(self.place(layer)?, Place::Here(_) | Place::Cut(_) | Place::Planned(_)))
+    }
+
+    /// The size that a layer has when it is whole.
+    pub(super) fn full_size(&mut self, layer: DiffId) -> Result<Option<u64>, LoadError> {
+        Ok(match self.place(layer)? {
+            Place::Absent => None,
+            Place::Here(size) | Place::Cut(size) => Some(size),
+            Place::Elsewhere(size) | Place::Planned(size) => Some(size),
+        })
+    }
+
+    /// Notes that a layer will be made or mended.
     pub(super) fn add_layer(&mut self, layer: DiffId, size_bytes: u64) {
-        self.sizes.insert(layer, Some(size_bytes));
+        self.places.insert(layer, Place::Planned(size_bytes));
     }
 
     /// Notes that an image will be made.
@@ -55,24 +136,83 @@ impl<'a> Known<'a> {
         self.planned.push((image, layers.into()));
     }
 
-    /// Which of these layers are not there, and will not be.
+    /// Reads a layer that is somewhere to its end, once. What is planned is as it should be.
+    pub(super) fn health(
+        &mut self,
+        layer: DiffId,
+        progress: &dyn Progress,
+    ) -> Result<Health, LoadError> {
+        let (store, size_bytes) = match self.place(layer)? {
+            Place::Planned(_) => return Ok(Health::Whole),
+            Place::Absent => return Ok(Health::Lost),
+            Place::Here(size_bytes) | Place::Cut(size_bytes) => (self.store, size_bytes),
+            Place::Elsewhere(_) => match self.bases.find(layer)? {
+                Some(found) => found,
+                None => return Ok(Health::Lost),
+            },
+        };
+        if let Some(health) = self.health.get(&layer) {
+            return Ok(health.clone());
+        }
+        let health = Health::of(store, StoredLayer { diff_id: layer, size_bytes }, progress)?;
+        self.health.insert(layer, health.clone());
+        Ok(health)
+    }
+
+    /// Fails where a layer that will be read or kept does not have its bytes.
+    pub(super) fn expect_sound(
+        &mut self,
+        layers: &[DiffId],
+        progress: &dyn Progress,
+    ) -> Result<(), LoadError> {
+        for layer in layers {
+            if !self.health(*layer, progress)?.is_sound() {
+                return Err(LoadError::BaseDamaged { layer: *layer });
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of these layers are nowhere, and will not be.
     pub(super) fn missing(&mut self, layers: &[DiffId]) -> Result<Vec<DiffId>, LoadError> {
         let mut missing = Vec::new();
         for layer in layers {
-            if self.layer_size(*layer)?.is_none() {
+            if self.place(*layer)? == Place::Absent {
                 missing.push(*layer);
             }
         }
         Ok(missing)
     }
 
-    /// The layers of an image that is there or will be.
+    /// Whether all these layers are in the store, or will be.
+    pub(super) fn has_all(&mut self, layers: &[DiffId]) -> Result<bool, LoadError> {
+        for layer in layers {
+            if self.layer_size(*layer)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the store has this image, or will have.
+    pub(super) fn has_image(&self, image: ImageId) -> bool {
+        self.is_listed(image) || self.planned.iter().any(|(id, _)| *id == image)
+    }
+
+    /// Whether the store has this image, damaged or not.
+    pub(super) fn is_listed(&self, image: ImageId) -> bool {
+        self.snapshot.get(image).is_some()
+    }
+
+    /// The layers of an image that is somewhere or will be.
     pub(super) fn image_layers(&self, image: ImageId) -> Option<Arc<[DiffId]>> {
-        let planned = self.planned.iter().find(|(id, _)| *id == image);
-        planned.map(|(_, layers)| layers.clone()).or_else(|| {
-            let stored = self.snapshot.get(image)?;
-            Some(stored.layers.iter().map(|layer| layer.diff_id).collect())
-        })
+        if let Some((_, layers)) = self.planned.iter().find(|(id, _)| *id == image) {
+            return Some(layers.clone());
+        }
+        match self.snapshot.get(image) {
+            Some(stored) => Some(stored.layers.iter().map(|layer| layer.diff_id).collect()),
+            None => self.base_snapshots.image_layers(image).map(Arc::from),
+        }
     }
 
     /// The base of a delta: the layers that its label lists, or those of the image that it names;
@@ -84,14 +224,23 @@ impl<'a> Known<'a> {
         let missing = self.missing(&layers)?;
         let mut bytes = 0u64;
         for layer in layers.iter() {
-            bytes = bytes.saturating_add(self.layer_size(*layer)?.unwrap_or(0));
+            // What matters of one that was cut is the size that the delta was made for.
+            bytes = bytes.saturating_add(match self.place(*layer)? {
+                Place::Absent => 0,
+                Place::Here(size) | Place::Cut(size) => size,
+                Place::Elsewhere(size) | Place::Planned(size) => size,
+            });
         }
         Ok(Some(Base { layers, missing, bytes }))
     }
 
-    /// Whether the store's file of a layer still has the layer's bytes.
+    /// Whether the file of a layer still has the layer's bytes.
     pub(super) fn is_layer_whole(&self, layer: DiffId) -> Result<bool, LoadError> {
-        let Some(file) = self.store.layer(layer)? else { return Ok(true) };
+        let file = match self.store.layer(layer)? {
+            Some(file) => Some(file),
+            None => self.bases.open_layer(layer)?,
+        };
+        let Some(file) = file else { return Ok(true) };
         let size_bytes = file.size_bytes;
         Ok(is_whole(&delta::read_at::FileBasis::with_size(file.file, size_bytes), layer))
     }

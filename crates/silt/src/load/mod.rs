@@ -4,19 +4,23 @@
 //! has, and writes nothing. [`load`] then does what the plan says, through a
 //! [sink](crate::sink::ImageTransaction).
 
+mod bases;
 mod check;
 mod error;
 mod execute;
+mod health;
 mod input;
 mod known;
 mod plan;
+mod repair;
 mod source;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use serde::Serialize;
 use store::Store;
-use tarball::{ImageId, Name, PlatformChoice};
+use tarball::{DiffId, ImageId, Name, PlatformChoice};
 
 use crate::delta_image::DeltaImage;
 use crate::progress::Progress;
@@ -24,6 +28,7 @@ use crate::progress::Progress;
 pub use error::LoadError;
 pub use input::{Input, OpenedInput, open_input};
 pub use plan::{Action, How, ImagePlan, LayerPlan, LoadPlan, Room};
+pub use repair::Repair;
 
 use source::Candidate;
 
@@ -36,12 +41,25 @@ pub struct LoadOptions {
     pub platform: PlatformChoice,
     /// The most memory that decompressing and decoding may take, in bytes.
     pub max_memory_bytes: u64,
+    /// Whether layers that are read or kept are compared with their digests before anything is written.
+    pub verify_base: bool,
+    /// Whether the images' layers that are here are compared with their digests, and mended.
+    pub repair: bool,
+    /// Other stores from which layers of the base may be read.
+    pub base_roots: Vec<PathBuf>,
 }
 
 impl Default for LoadOptions {
     /// The names of the input, the host's platform, 64 MiB.
     fn default() -> Self {
-        Self { tag: None, platform: PlatformChoice::Host, max_memory_bytes: 64 << 20 }
+        Self {
+            tag: None,
+            platform: PlatformChoice::Host,
+            max_memory_bytes: 64 << 20,
+            verify_base: false,
+            repair: false,
+            base_roots: Vec::new(),
+        }
     }
 }
 
@@ -56,6 +74,17 @@ pub struct LoadReport {
     pub written_bytes: u64,
     /// Of the input, bytes that had to be copied first because it was a pipe.
     pub spooled_bytes: u64,
+    /// Layers that were damaged and are whole now.
+    pub repaired: Vec<RepairedLayer>,
+}
+
+/// A layer that was damaged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RepairedLayer {
+    /// The layer.
+    pub diff_id: DiffId,
+    /// Bytes of it that were written: of the damaged blocks, or all. 0 where only its block digests were.
+    pub written_bytes: u64,
 }
 
 /// One image that is there now.

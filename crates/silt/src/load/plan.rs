@@ -10,8 +10,10 @@ use serde::{Serialize, Serializer};
 use store::Store;
 use tarball::{DiffId, Digest, ImageConfig, ImageId, Name, Platform};
 
+use super::bases::BaseStores;
 use super::check;
 use super::known::{Base, Known};
+use super::repair::Repair;
 use super::source::Candidate;
 use super::{Candidates, LoadError, LoadOptions};
 use crate::delta_image::{DeltaFormat, DeltaImage};
@@ -29,6 +31,8 @@ pub struct LoadPlan {
     /// The limit that was planned with holds when the input is read again.
     #[serde(skip)]
     pub(super) max_memory_bytes: u64,
+    #[serde(skip)]
+    pub(super) bases: BaseStores,
 }
 
 /// What is needed of the file system, and what it has.
@@ -45,6 +49,8 @@ pub struct Room {
     pub needed_inodes: u64,
     /// Files that can be made; `None` where there is no bound.
     pub free_inodes: Option<u64>,
+    /// Bytes of damaged blocks that are written in the places of the old ones.
+    pub mended_bytes: u64,
 }
 
 /// What will be done for one image.
@@ -104,6 +110,14 @@ pub struct LayerPlan {
 pub enum Action {
     /// Nothing: it is there, or an earlier part of this load makes it.
     Present,
+    /// It is copied from another store.
+    Copy {
+        /// The root of that store.
+        #[serde(serialize_with = "display_path")]
+        from: PathBuf,
+    },
+    /// It is here and damaged.
+    Repair(Repair),
     /// It is written as the input holds it.
     Write {
         /// Bytes in the input.
@@ -132,7 +146,10 @@ pub(super) fn plan(
         return Err(LoadError::TagForSeveral { images: candidates.len() });
     }
     let snapshot = store.snapshot()?;
-    let mut planner = Planner { known: Known::new(store, &snapshot), options, progress };
+    let bases = BaseStores::open(&options.base_roots)?;
+    let base_snapshots = bases.snapshots()?;
+    let known = Known::new(store, &snapshot, &bases, &base_snapshots);
+    let mut planner = Planner { known, bases: &bases, options, progress };
     progress.begin(&Step::CheckingInput, None);
     let images = candidates.iter().map(|candidate| planner.image(candidate));
     let images = images.collect::<Result<Vec<_>, _>>()?;
@@ -144,13 +161,14 @@ pub(super) fn plan(
         return Err(LoadError::NoRoom { room: Box::new(room) });
     }
     let max_memory_bytes = options.max_memory_bytes;
-    Ok(LoadPlan { images, room, spooled_bytes, max_memory_bytes })
+    Ok(LoadPlan { images, room, spooled_bytes, max_memory_bytes, bases })
 }
 
-struct Planner<'a> {
-    known: Known<'a>,
-    options: &'a LoadOptions,
-    progress: &'a dyn Progress,
+pub(super) struct Planner<'a> {
+    pub(super) known: Known<'a>,
+    bases: &'a BaseStores,
+    pub(super) options: &'a LoadOptions,
+    pub(super) progress: &'a dyn Progress,
 }
 
 impl Planner<'_> {
@@ -158,32 +176,29 @@ impl Planner<'_> {
         let delta = DeltaImage::of(&candidate.config)?;
         let target = delta.as_ref().map_or(&candidate.config, |delta| &delta.target);
         let names = self.names(candidate, delta.as_ref());
-        let is_present = self.known.image_layers(target.id).is_some()
-            && self.known.missing(&target.diff_ids)?.is_empty();
+        let is_present = self.known.has_image(target.id) && self.known.has_all(&target.diff_ids)?;
         let how = match &delta {
             _ if is_present => How::Present,
             None => How::Full,
             Some(delta) => How::Delta { format: delta.format, base: delta.base },
         };
-        let mut base = None;
+        let delta = delta.as_ref();
+        let base = match delta {
+            Some(delta) => self.known.base_of(delta)?,
+            None => None,
+        };
         let mut layers = Vec::new();
-        for (index, diff_id) in target.diff_ids.iter().enumerate() {
-            let size_bytes = self.known.layer_size(*diff_id)?;
-            let layer = match (size_bytes, &delta) {
-                (Some(_), _) => {
-                    LayerPlan { diff_id: *diff_id, size_bytes, action: Action::Present }
-                }
-                (None, None) => self.full_layer(candidate, index)?,
-                (None, Some(delta)) => {
-                    if base.is_none() {
-                        base = Some(self.known.base_of(delta)?);
-                    }
-                    let base = base.as_ref().and_then(Option::as_ref);
-                    self.delta_layer(candidate, delta, base, index)?
-                }
+        for index in 0..target.diff_ids.len() {
+            let of = Of { candidate, delta, target, base: base.as_ref(), index };
+            let layer = match self.options.repair {
+                true => self.layer_or_repair(&of)?,
+                false => self.layer(&of)?,
             };
-            if let Some(size_bytes) = layer.size_bytes {
-                self.known.add_layer(*diff_id, size_bytes);
+            if self.options.verify_base && how != How::Present {
+                self.known.expect_sound(&layer.kept_layers(), self.progress)?;
+            }
+            if let Some(size_bytes) = layer.size_bytes.filter(|_| layer.will_be_whole()) {
+                self.known.add_layer(layer.diff_id, size_bytes);
             }
             layers.push(layer);
         }
@@ -199,6 +214,32 @@ impl Planner<'_> {
             // The manifest of a delta is the delta's, not the target's.
             manifest: candidate.manifest.clone().filter(|_| delta.is_none()),
         })
+    }
+
+    /// What is done for a layer, damaged or not.
+    fn layer(&mut self, of: &Of<'_>) -> Result<LayerPlan, LoadError> {
+        let diff_id = of.diff_id();
+        match self.known.layer_size(diff_id)? {
+            Some(size_bytes) => {
+                let size_bytes = Some(size_bytes);
+                Ok(LayerPlan { diff_id, size_bytes, action: Action::Present })
+            }
+            None => self.made_layer(of),
+        }
+    }
+
+    /// How a layer is made that is not here.
+    pub(super) fn made_layer(&mut self, of: &Of<'_>) -> Result<LayerPlan, LoadError> {
+        if !of.is_in_input()
+            && let Some((store, size_bytes)) = self.bases.find(of.diff_id())?
+        {
+            let action = Action::Copy { from: store.root().to_owned() };
+            return Ok(LayerPlan { diff_id: of.diff_id(), size_bytes: Some(size_bytes), action });
+        }
+        match of.delta {
+            None => self.full_layer(of.candidate, of.index),
+            Some(delta) => self.delta_layer(of.candidate, delta, of.base, of.index),
+        }
     }
 
     /// A native delta records the target's names; a `balena` delta's own names become the target's.
@@ -248,6 +289,9 @@ impl Planner<'_> {
         let (size_bytes, origins) = match (delta.format, base) {
             (DeltaFormat::Silt, _) => self.native_layer(candidate, delta, index)?,
             (DeltaFormat::Balena, Some(base)) if base.missing.is_empty() => {
+                for layer in base.layers.iter() {
+                    self.known.origin_size(*layer)?;
+                }
                 let size = check::balena_layer(candidate, index, diff_id, base, self.progress)?;
                 (size, base.layers.clone())
             }
@@ -276,7 +320,7 @@ impl Planner<'_> {
         let mut missing = Vec::new();
         for (number, origin) in (0u32..).zip(&needs.origins) {
             let diff_id = DiffId(Digest::from_bytes(*origin.diff_id()));
-            match self.known.layer_size(diff_id)? {
+            match self.known.origin_size(diff_id)? {
                 None if delta.target.diff_ids[index..].contains(&diff_id) => {
                     return Err(LoadError::OriginTooEarly { layer, origin: diff_id });
                 }
@@ -302,6 +346,55 @@ impl Planner<'_> {
     }
 }
 
+/// One layer of an image that is to be loaded.
+pub(super) struct Of<'a> {
+    pub(super) candidate: &'a Candidate<'a>,
+    pub(super) delta: Option<&'a DeltaImage>,
+    pub(super) target: &'a ImageConfig,
+    pub(super) base: Option<&'a Base>,
+    pub(super) index: usize,
+}
+
+impl Of<'_> {
+    pub(super) fn diff_id(&self) -> DiffId {
+        self.target.diff_ids[self.index]
+    }
+
+    /// Whether the input has something for the layer: a delta has the empty layer for one that base
+    /// and target share, and an archive may leave a layer out.
+    fn is_in_input(&self) -> bool {
+        match self.delta {
+            Some(_) => self.candidate.diff_id(self.index) != DiffId::EMPTY_LAYER,
+            None => self.candidate.stored_bytes(self.index).is_some(),
+        }
+    }
+}
+
+impl LayerPlan {
+    /// Whether the layer can be counted on once this was done.
+    pub(super) fn will_be_whole(&self) -> bool {
+        !matches!(self.action, Action::Repair(Repair::Impossible { .. }))
+    }
+
+    /// Whether the layer is written as a file of its own.
+    fn is_new_file(&self) -> bool {
+        match &self.action {
+            Action::Present => false,
+            Action::Repair(repair) => repair.is_new_file(),
+            Action::Copy { .. } | Action::Write { .. } | Action::Rebuild { .. } => true,
+        }
+    }
+
+    /// The layers that must be whole for this one to come out right, itself among them if it is kept.
+    pub(super) fn kept_layers(&self) -> Vec<DiffId> {
+        match &self.action {
+            Action::Present | Action::Copy { .. } => vec![self.diff_id],
+            Action::Rebuild { origins, .. } => origins.to_vec(),
+            Action::Write { .. } | Action::Repair(_) => Vec::new(),
+        }
+    }
+}
+
 fn warnings(target: &ImageConfig) -> Vec<String> {
     let host = Platform::host();
     match host.runs(&target.platform) {
@@ -315,13 +408,21 @@ const DOCUMENTS: u64 = 3;
 
 fn room_for(store: &Store, images: &[ImagePlan]) -> Result<Room, LoadError> {
     let free = store::free_space(store.root())?;
-    let (mut needed_bytes, mut needed_inodes) = (0u64, 0);
-    for image in images.iter().filter(|image| image.how != How::Present) {
-        let manifest_bytes = image.manifest.as_ref().map_or(0, Vec::len) as u64;
-        let documents_bytes = image.config.len() as u64 + manifest_bytes;
-        needed_bytes = needed_bytes.saturating_add(documents_bytes);
-        needed_inodes += DOCUMENTS;
-        for layer in image.layers.iter().filter(|layer| layer.action != Action::Present) {
+    let (mut needed_bytes, mut needed_inodes, mut mended_bytes) = (0u64, 0, 0u64);
+    for image in images {
+        if image.how != How::Present {
+            let manifest_bytes = image.manifest.as_ref().map_or(0, Vec::len) as u64;
+            let documents_bytes = image.config.len() as u64 + manifest_bytes;
+            needed_bytes = needed_bytes.saturating_add(documents_bytes);
+            needed_inodes += DOCUMENTS;
+        }
+        for layer in &image.layers {
+            if let Action::Repair(repair) = &layer.action {
+                mended_bytes = mended_bytes.saturating_add(repair.mended_bytes());
+            }
+            if !layer.is_new_file() {
+                continue;
+            }
             let size_bytes = layer.size_bytes.unwrap_or(0);
             let blocks_bytes = store::blocks_file_size_bytes(size_bytes);
             needed_bytes = needed_bytes.saturating_add(size_bytes).saturating_add(blocks_bytes);
@@ -334,6 +435,7 @@ fn room_for(store: &Store, images: &[ImagePlan]) -> Result<Room, LoadError> {
         free_bytes: free.free_bytes,
         needed_inodes,
         free_inodes: free.free_inodes,
+        mended_bytes,
     })
 }
 
@@ -348,6 +450,9 @@ fn display_path<S: Serializer>(path: &std::path::Path, serializer: S) -> Result<
     serializer.collect_str(&path.display())
 }
 
-fn as_list<S: Serializer>(layers: &Arc<[DiffId]>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_list<S: Serializer>(
+    layers: &Arc<[DiffId]>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     layers.as_ref().serialize(serializer)
 }
