@@ -20,14 +20,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bases = files.collect::<Result<Vec<_>, _>>()?;
     let bases: Vec<&dyn ReadAt> = bases.iter().map(|base| base as &dyn ReadAt).collect();
 
-    let aim = match std::env::var_os("EXACT") {
-        Some(_) => Aim::ExactRuns,
-        None => Aim::Differences,
+    let (aim, region_bytes) = match std::env::var_os("EXACT") {
+        Some(_) => (Aim::ExactRuns, 0),
+        None => (Aim::Differences, 5 << 20),
     };
     let start = Instant::now();
     let index = FileIndex::build(&bases, &[&target])?;
     println!("index   {:>9.2?}", start.elapsed());
-    let matched = match_layer(&target, &index, &MatchOptions { memory_bytes: 400 << 20, aim })?;
+    let matched =
+        match_layer(&target, &index, &MatchOptions { memory_bytes: 400 << 20, aim, region_bytes })?;
     println!("match   {:>9.2?}  {} covers", start.elapsed(), matched.covers.len());
 
     let starts = bases.iter().scan(0, |end, base| {

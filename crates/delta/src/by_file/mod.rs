@@ -11,13 +11,15 @@ mod pairs;
 
 pub use index::FileIndex;
 
+use std::ops::Range;
+
 use crate::block_match::MatchError;
 use crate::cover::{Cover, OriginId};
 use crate::read_at::ReadAt;
-use crate::region::Content;
+use crate::region::{Content, Region};
 use crate::tar_map::{BLOCK_BYTES, Member, TarMap, align};
 use index::FileRef;
-use pairs::Pair;
+use pairs::{Pair, PairMatch};
 
 /// How a layer is to be matched.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +28,9 @@ pub struct MatchOptions {
     pub memory_bytes: u64,
     /// What the covers are for.
     pub aim: Aim,
+    /// Memory that making one region may take on the device, in bytes: what takes more is matched
+    /// without a transform. 0 where the encoding has none.
+    pub region_bytes: u64,
 }
 
 /// What covers are for.
@@ -50,9 +55,10 @@ pub fn match_layer(
     let pairs: Vec<Pair> = (map.members.iter().zip(&choices))
         .filter_map(|(member, choice)| Pair::of(index, member, choice))
         .collect();
-    let mut pair_covers = pairs::match_all(target, index, &pairs, options)?.into_iter();
+    let mut matched = pairs::match_all(target, index, &pairs, options)?.into_iter();
 
     let mut covers = CoverList::default();
+    let mut regions = Vec::new();
     for (member, choice) in map.members.iter().zip(&choices) {
         if let Some(header) = choice.header {
             covers.push(header_cover(index, member, header));
@@ -62,7 +68,9 @@ pub fn match_layer(
                 covers.push(same_data_cover(index, member, file, target.size()));
             }
             Some(Counterpart::Like(_)) if Pair::of(index, member, choice).is_some() => {
-                pair_covers.next().into_iter().flatten().for_each(|cover| covers.push(cover));
+                let PairMatch { covers: found, region } = matched.next().unwrap_or_default();
+                found.into_iter().for_each(|cover| covers.push(cover));
+                regions.extend(region);
             }
             _ => {}
         }
@@ -70,9 +78,9 @@ pub fn match_layer(
     if let Some(tail) = tail_cover(target, index, &map, &choices) {
         covers.push(tail);
     }
-    let covers = fill_gaps(target, index, covers.0, options)?;
+    let covers = fill_gaps(target, index, covers.0, &regions, options)?;
     let headers = map.members.iter().map(|member| member.header).collect();
-    Ok(Content { covers, headers, regions: Vec::new() })
+    Ok(Content { covers, headers, regions })
 }
 
 /// Where a member of the target came from.
@@ -162,9 +170,10 @@ fn fill_gaps(
     target: &dyn ReadAt,
     index: &FileIndex<'_>,
     covers: Vec<Cover>,
+    regions: &[Region],
     options: &MatchOptions,
 ) -> Result<Vec<Cover>, MatchError> {
-    let gaps = gaps_between(&covers, target.size());
+    let gaps = gaps_between(&covers, regions, target.size());
     if gaps.is_empty() {
         return Ok(covers);
     }
@@ -179,9 +188,14 @@ fn fill_gaps(
     Ok(list.0)
 }
 
-fn gaps_between(covers: &[Cover], size: u64) -> Vec<std::ops::Range<u64>> {
-    let starts = std::iter::once(0).chain(covers.iter().map(Cover::target_end));
-    let ends = covers.iter().map(|cover| cover.target).chain([size]);
+/// What neither a cover nor a region makes.
+fn gaps_between(covers: &[Cover], regions: &[Region], size: u64) -> Vec<Range<u64>> {
+    let covered = covers.iter().map(|cover| cover.target..cover.target_end());
+    let mut made: Vec<_> =
+        covered.chain(regions.iter().map(|region| region.target.clone())).collect();
+    made.sort_by_key(|range| range.start);
+    let starts = std::iter::once(0).chain(made.iter().map(|range| range.end));
+    let ends = made.iter().map(|range| range.start).chain([size]);
     let gaps = starts.zip(ends).filter(|(start, end)| end.saturating_sub(*start) >= MIN_GAP_BYTES);
     gaps.map(|(start, end)| start..end).collect()
 }

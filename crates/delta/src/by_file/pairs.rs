@@ -11,6 +11,8 @@ use crate::block_match::MatchError;
 use crate::byte_match::{self, match_bytes, match_exact_runs};
 use crate::cover::{Cover, OriginId};
 use crate::read_at::{ReadAt, ReadError};
+use crate::references::{self, Plan, RegionCover};
+use crate::region::{References, Region, Transform};
 use crate::tar_map::Member;
 
 /// An exact run that is shorter costs a copying encoding as much as its bytes do.
@@ -34,13 +36,20 @@ impl Pair {
     }
 }
 
-/// The covers of each pair, in order. A pair that the budget does not allow has none.
+/// How a new file is made out of the old one: by covers, or as a region of its own.
+#[derive(Default)]
+pub(super) struct PairMatch {
+    pub(super) covers: Vec<Cover>,
+    pub(super) region: Option<Region>,
+}
+
+/// How each pair matches, in order. A pair that the budget does not allow does not at all.
 pub(super) fn match_all(
     target: &dyn ReadAt,
     index: &FileIndex<'_>,
     pairs: &[Pair],
     options: &MatchOptions,
-) -> Result<Vec<Vec<Cover>>, MatchError> {
+) -> Result<Vec<PairMatch>, MatchError> {
     let budget = Budget::new(options.memory_bytes);
     pairs.par_iter().map(|pair| match_pair(target, index, pair, options, &budget)).collect()
 }
@@ -51,14 +60,19 @@ fn match_pair(
     pair: &Pair,
     options: &MatchOptions,
     budget: &Budget,
-) -> Result<Vec<Cover>, MatchError> {
+) -> Result<PairMatch, MatchError> {
     let old_range = &index.member(pair.old).data;
     let (old_bytes, new_bytes) = (length(old_range), length(&pair.new));
-    let needed = byte_match::memory_bytes(old_bytes, new_bytes);
-    if old_bytes > byte_match::MAX_OLD_BYTES || !budget.allows(needed) {
-        return Ok(Vec::new());
+    let plain = byte_match::memory_bytes(old_bytes, new_bytes);
+    if old_bytes > byte_match::MAX_OLD_BYTES || !budget.allows(plain) {
+        return Ok(PairMatch::default());
     }
-    budget.with(needed, || {
+    let with_references = references::memory_bytes(old_bytes, new_bytes);
+    let is_executable = options.region_bytes > 0
+        && budget.allows(with_references)
+        && starts_as_executable(target, &pair.new)
+            .map_err(|source| MatchError::Target { source })?;
+    budget.with(if is_executable { with_references } else { plain }, || {
         let origin = OriginId(pair.old.origin);
         let old = read_range(index.origin(origin.0), old_range)
             .map_err(|source| MatchError::Origin { origin, source })?;
@@ -67,14 +81,47 @@ fn match_pair(
             Aim::Differences => match_bytes(&old, &new),
             Aim::ExactRuns => match_exact_runs(&old, &new, MIN_EXACT_BYTES),
         };
+        let covers = covers.unwrap_or_default();
+        if is_executable && let Some(plan) = references::plan(&old, &new, &covers) {
+            let region = executable_region(pair, origin, old_range.clone(), plan);
+            if let Some(region) = region.filter(|r| r.resident_bytes() <= options.region_bytes) {
+                return Ok(PairMatch { covers: Vec::new(), region: Some(region) });
+            }
+        }
         let to_cover = |cover: byte_match::ByteCover| Cover {
             target: pair.new.start + cover.new as u64,
             length: cover.length as u64,
             origin,
             at: old_range.start + cover.old as u64,
         };
-        Ok(covers.into_iter().flatten().map(to_cover).collect())
+        Ok(PairMatch { covers: covers.into_iter().map(to_cover).collect(), region: None })
     })
+}
+
+fn starts_as_executable(target: &dyn ReadAt, new: &Range<u64>) -> Result<bool, ReadError> {
+    let mut magic = [0; 4];
+    if length(new) < magic.len() as u64 {
+        return Ok(false);
+    }
+    target.read_exact_at(&mut magic, new.start).map(|()| magic == *b"\x7fELF")
+}
+
+fn executable_region(pair: &Pair, origin: OriginId, old: Range<u64>, plan: Plan) -> Option<Region> {
+    let covers = plan.covers.iter().map(|cover| {
+        Some(RegionCover {
+            target: u32::try_from(cover.new).ok()?,
+            old: u32::try_from(cover.old).ok()?,
+            length: u32::try_from(cover.length).ok()?,
+        })
+    });
+    let references = References {
+        machine: plan.machine,
+        origin,
+        old,
+        parameters: plan.parameters,
+        covers: covers.collect::<Option<_>>()?,
+    };
+    Some(Region { target: pair.new.clone(), transform: Transform::References(references) })
 }
 
 fn length(range: &Range<u64>) -> u64 {

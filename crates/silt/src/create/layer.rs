@@ -81,12 +81,13 @@ impl<'a> Maker<'a> {
         target: &OpenLayer,
         index: &FileIndex<'_>,
     ) -> Result<(DeltaLayer, LayerReport), CreateError> {
-        let aim = match self.options.format {
-            DeltaFormat::Silt => Aim::Differences,
-            DeltaFormat::Balena => Aim::ExactRuns,
+        let (aim, region_bytes) = match self.options.format {
+            DeltaFormat::Silt => (Aim::Differences, region_bytes(self.options.apply_memory_bytes)),
+            DeltaFormat::Balena => (Aim::ExactRuns, 0),
         };
         // What is left pays for the buffers of compression.
-        let match_options = MatchOptions { memory_bytes: self.options.memory_bytes / 4 * 3, aim };
+        let memory_bytes = self.options.memory_bytes / 4 * 3;
+        let match_options = MatchOptions { memory_bytes, aim, region_bytes };
         let matched = match_layer(target.bytes(), index, &match_options)?;
         let mut report = blank_report(target);
         self.seek_to_delta()?;
@@ -197,6 +198,11 @@ impl<'a> Maker<'a> {
         let diff_id = DiffId(digester.finish());
         Ok(DeltaLayer { diff_id, size_bytes, start, file: file.clone() })
     }
+}
+
+/// What a region may take of the memory that is promised: the rest is for windows and a frame.
+fn region_bytes(apply_memory_bytes: u64) -> u64 {
+    apply_memory_bytes / 16 * 5
 }
 
 fn blank_report(target: &OpenLayer) -> LayerReport {
