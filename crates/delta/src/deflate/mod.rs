@@ -3,11 +3,21 @@
 //! A stream is its plain bytes and *corrections*: what a compressor of zlib's family chose otherwise
 //! than is predicted. [`analyse`] makes them, [`recreate`] turns them into the stream again.
 
+mod bits;
+mod blocks;
+mod corrections;
+mod estimate;
+mod huffman;
 mod inflate;
+mod parse;
+mod predict;
+mod symbols;
 
 pub use inflate::{INFLATE_STATE_BYTES, InflateError, inflate};
 
 use std::io::{self, Write};
+
+use parse::Parsed;
 
 /// A deflate stream, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,83 +57,69 @@ pub enum RecreateError {
     Write(#[source] io::Error),
 }
 
-/// The id of an engine that predicts nothing.
-const VERBATIM: u8 = 0;
+/// The engine: a compressor of zlib's family is predicted, by the first version of [`predict`].
+const ENGINE: u8 = 1;
+/// Blocks of more tokens are not taken on; zlib's largest have a quarter as many.
+const MAX_BLOCK_TOKENS: usize = 1 << 17;
 
 /// Takes apart the deflate stream that `compressed` starts with; `None` where there is none, where
 /// it is beyond `limits`, and where it cannot be made again.
 pub fn analyse(compressed: &[u8], limits: &AnalyseLimits) -> Option<Analysed> {
-    let mut plain = Vec::new();
-    plain.try_reserve(compressed.len().saturating_mul(2)).ok()?;
-    let mut inflater = flate2::Decompress::new(false);
-    loop {
-        plain.reserve(64 << 10);
-        let at = usize::try_from(inflater.total_in()).ok()?;
-        let flush = flate2::FlushDecompress::None;
-        let before = (inflater.total_in(), plain.len());
-        let status = inflater.decompress_vec(&compressed[at..], &mut plain, flush).ok()?;
-        if plain.len() > limits.plain_bytes {
-            return None;
-        }
-        if status == flate2::Status::StreamEnd {
-            break;
-        }
-        if before == (inflater.total_in(), plain.len()) {
-            return None;
-        }
-    }
-    let compressed_bytes = usize::try_from(inflater.total_in()).ok()?;
-    let corrections = [&[VERBATIM], &compressed[..compressed_bytes]].concat();
+    let parsed = parse::parse(compressed, limits)?;
+    // What is longer than half of the stream is of no use.
+    let corrections = estimate::best_corrections(&parsed, 64 + parsed.compressed_bytes / 2)?;
+    let corrections = [&[ENGINE], &corrections[..]].concat();
+    let Parsed { plain, tokens, compressed_bytes, .. } = parsed;
+    drop(tokens);
+    let mut check = Check { rest: &compressed[..compressed_bytes] };
+    recreate(&plain, &corrections, compressed_bytes as u64, &mut check).ok()?;
     Some(Analysed { plain, corrections, compressed_bytes })
 }
 
+/// An upper bound of the memory that [`analyse`] takes, its result included.
+pub fn analyse_memory_bytes(limits: &AnalyseLimits) -> u64 {
+    // A token is four bytes and may stand for one; a vector grows to twice its length.
+    (limits.plain_bytes as u64).saturating_mul(10) + recreate_memory_bytes(u64::MAX)
+}
+
 /// Writes the deflate stream of `compressed_bytes` that holds `plain`.
+///
+/// Whatever the corrections are, it ends: each block that is not as predicted uses some of them
+/// up, and no more is written than was announced.
 pub fn recreate(
     plain: &[u8],
     corrections: &[u8],
     compressed_bytes: u64,
     out: &mut dyn Write,
 ) -> Result<(), RecreateError> {
-    let _ = plain;
     match corrections.split_first() {
-        Some((&VERBATIM, stream)) if stream.len() as u64 == compressed_bytes => {
-            out.write_all(stream).map_err(RecreateError::Write)
+        Some((&ENGINE, corrections)) => {
+            corrections::apply(plain, corrections, compressed_bytes, out)
         }
-        Some((&VERBATIM, _)) => Err(RecreateError::Length { expected: compressed_bytes }),
         _ => Err(RecreateError::Corrections { what: "their engine is not known" }),
     }
 }
 
 /// An upper bound of the memory that [`recreate`] takes beside its arguments.
 pub fn recreate_memory_bytes(plain_bytes: u64) -> u64 {
-    let _ = plain_bytes;
-    1 << 20
+    // The hash table and its chains, the tokens of a block, codes and the output buffer.
+    const TABLES_BYTES: u64 = 4 * ((1 << 16) + (1 << 15));
+    const OTHER_BYTES: u64 = 64 << 10;
+    TABLES_BYTES + OTHER_BYTES + 4 * plain_bytes.min(MAX_BLOCK_TOKENS as u64)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
+/// Compares what is written with what it should be.
+struct Check<'a> {
+    rest: &'a [u8],
+}
 
-    #[test]
-    fn a_stream_is_taken_apart_and_made_again() {
-        let plain: Vec<u8> = (0u32..20_000).flat_map(|i| (i * i % 977).to_le_bytes()).collect();
-        let mut encoder =
-            flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::new(6));
-        encoder.write_all(&plain).unwrap();
-        let compressed = encoder.finish().unwrap();
-        let followed = [&compressed[..], b"more"].concat();
+impl Write for Check<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.rest = self.rest.strip_prefix(bytes).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(bytes.len())
+    }
 
-        let analysed = analyse(&followed, &AnalyseLimits { plain_bytes: plain.len() }).unwrap();
-        assert_eq!(analysed.plain, plain);
-        assert_eq!(analysed.compressed_bytes, compressed.len());
-        let mut out = Vec::new();
-        let length = compressed.len() as u64;
-        recreate(&plain, &analysed.corrections, length, &mut out).unwrap();
-        assert_eq!(out, compressed);
-
-        assert!(analyse(&followed, &AnalyseLimits { plain_bytes: plain.len() - 1 }).is_none());
-        assert!(recreate(&plain, &analysed.corrections, length + 1, &mut out).is_err());
-        assert!(recreate(&plain, &[], length, &mut out).is_err());
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
