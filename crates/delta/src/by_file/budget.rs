@@ -14,6 +14,11 @@ impl Budget {
         Self { total, free: Mutex::new(total), returned: Condvar::new() }
     }
 
+    /// Bytes that there are in all.
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+
     /// Whether `bytes` can ever be had.
     pub(super) fn allows(&self, bytes: u64) -> bool {
         bytes <= self.total

@@ -8,6 +8,7 @@ mod budget;
 mod index;
 mod names;
 mod pairs;
+mod windows;
 
 pub use index::FileIndex;
 

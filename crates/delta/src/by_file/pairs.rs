@@ -6,9 +6,10 @@ use rayon::prelude::*;
 
 use super::budget::Budget;
 use super::index::{FileIndex, FileRef};
+use super::windows::match_in_windows;
 use super::{Aim, Choice, Counterpart, MatchOptions};
 use crate::block_match::MatchError;
-use crate::byte_match::{self, match_bytes, match_exact_runs};
+use crate::byte_match::{self, ByteCover, match_bytes, match_exact_runs};
 use crate::cover::{Cover, OriginId};
 use crate::read_at::{ReadAt, ReadError};
 use crate::references::{self, Plan, RegionCover};
@@ -63,47 +64,96 @@ fn match_pair(
 ) -> Result<PairMatch, MatchError> {
     let old_range = &index.member(pair.old).data;
     let (old_bytes, new_bytes) = (length(old_range), length(&pair.new));
-    let plain = byte_match::memory_bytes(old_bytes, new_bytes);
-    if old_bytes > byte_match::MAX_OLD_BYTES || !budget.allows(plain) {
-        return Ok(PairMatch::default());
-    }
     let with_references = references::memory_bytes(old_bytes, new_bytes);
-    let is_executable = options.region_bytes > 0
-        && budget.allows(with_references)
-        && starts_as_executable(target, &pair.new)
-            .map_err(|source| MatchError::Target { source })?;
-    budget.with(if is_executable { with_references } else { plain }, || {
-        let origin = OriginId(pair.old.origin);
-        let old = read_range(index.origin(origin.0), old_range)
-            .map_err(|source| MatchError::Origin { origin, source })?;
-        let new = read_range(target, &pair.new).map_err(|source| MatchError::Target { source })?;
-        let covers = match options.aim {
-            Aim::Differences => match_bytes(&old, &new),
-            Aim::ExactRuns => match_exact_runs(&old, &new, MIN_EXACT_BYTES),
-        };
-        let covers = covers.unwrap_or_default();
-        if is_executable && let Some(plan) = references::plan(&old, &new, &covers) {
-            let region = executable_region(pair, origin, old_range.clone(), plan);
-            if let Some(region) = region.filter(|r| r.resident_bytes() <= options.region_bytes) {
-                return Ok(PairMatch { covers: Vec::new(), region: Some(region) });
-            }
-        }
-        let to_cover = |cover: byte_match::ByteCover| Cover {
-            target: pair.new.start + cover.new as u64,
-            length: cover.length as u64,
-            origin,
-            at: old_range.start + cover.old as u64,
-        };
-        Ok(PairMatch { covers: covers.into_iter().map(to_cover).collect(), region: None })
-    })
+    let may_be_executable = options.region_bytes > 0 && budget.allows(with_references);
+    if may_be_executable && starts_as_executable(target, &pair.new)? {
+        return budget.with(with_references, || {
+            match_executables(target, index, pair, options.region_bytes)
+        });
+    }
+    let needed = byte_match::memory_bytes(old_bytes, new_bytes);
+    let covers = match old_bytes <= byte_match::MAX_OLD_BYTES && budget.allows(needed) {
+        true => budget.with(needed, || {
+            match_ranges(target, index, &pair.new, pair.old.origin, old_range, options.aim)
+        }),
+        false => match_in_windows(target, index, &pair.new, pair.old, options.aim, budget),
+    };
+    Ok(PairMatch { covers: covers?, region: None })
 }
 
-fn starts_as_executable(target: &dyn ReadAt, new: &Range<u64>) -> Result<bool, ReadError> {
+/// The covers of a range of the target by a range of an origin.
+pub(super) fn match_ranges(
+    target: &dyn ReadAt,
+    index: &FileIndex<'_>,
+    new: &Range<u64>,
+    origin: u32,
+    old: &Range<u64>,
+    aim: Aim,
+) -> Result<Vec<Cover>, MatchError> {
+    let (old_bytes, new_bytes) = read_both(target, index, new, origin, old)?;
+    let covers = match aim {
+        Aim::Differences => match_bytes(&old_bytes, &new_bytes),
+        Aim::ExactRuns => match_exact_runs(&old_bytes, &new_bytes, MIN_EXACT_BYTES),
+    };
+    Ok(to_covers(covers.unwrap_or_default(), new, origin, old))
+}
+
+fn to_covers(
+    covers: Vec<ByteCover>,
+    new: &Range<u64>,
+    origin: u32,
+    old: &Range<u64>,
+) -> Vec<Cover> {
+    let to_cover = |cover: ByteCover| Cover {
+        target: new.start + cover.new as u64,
+        length: cover.length as u64,
+        origin: OriginId(origin),
+        at: old.start + cover.old as u64,
+    };
+    covers.into_iter().map(to_cover).collect()
+}
+
+/// Makes a new executable out of an old one: as a region where that is better than covers.
+fn match_executables(
+    target: &dyn ReadAt,
+    index: &FileIndex<'_>,
+    pair: &Pair,
+    region_bytes: u64,
+) -> Result<PairMatch, MatchError> {
+    let old_range = &index.member(pair.old).data;
+    let (old, new) = read_both(target, index, &pair.new, pair.old.origin, old_range)?;
+    let covers = match_bytes(&old, &new).unwrap_or_default();
+    let origin = OriginId(pair.old.origin);
+    let region = references::plan(&old, &new, &covers)
+        .and_then(|plan| executable_region(pair, origin, old_range.clone(), plan))
+        .filter(|region| region.resident_bytes() <= region_bytes);
+    let covers = match region {
+        Some(_) => Vec::new(),
+        None => to_covers(covers, &pair.new, pair.old.origin, old_range),
+    };
+    Ok(PairMatch { covers, region })
+}
+
+fn read_both(
+    target: &dyn ReadAt,
+    index: &FileIndex<'_>,
+    new: &Range<u64>,
+    origin: u32,
+    old: &Range<u64>,
+) -> Result<(Vec<u8>, Vec<u8>), MatchError> {
+    let old = read_range(index.origin(origin), old)
+        .map_err(|source| MatchError::Origin { origin: OriginId(origin), source })?;
+    let new = read_range(target, new).map_err(|source| MatchError::Target { source })?;
+    Ok((old, new))
+}
+
+fn starts_as_executable(target: &dyn ReadAt, new: &Range<u64>) -> Result<bool, MatchError> {
     let mut magic = [0; 4];
     if length(new) < magic.len() as u64 {
         return Ok(false);
     }
-    target.read_exact_at(&mut magic, new.start).map(|()| magic == *b"\x7fELF")
+    let read = target.read_exact_at(&mut magic, new.start);
+    read.map(|()| magic == *b"\x7fELF").map_err(|source| MatchError::Target { source })
 }
 
 fn executable_region(pair: &Pair, origin: OriginId, old: Range<u64>, plan: Plan) -> Option<Region> {
@@ -124,7 +174,7 @@ fn executable_region(pair: &Pair, origin: OriginId, old: Range<u64>, plan: Plan)
     Some(Region { target: pair.new.clone(), transform: Transform::References(references) })
 }
 
-fn length(range: &Range<u64>) -> u64 {
+pub(super) fn length(range: &Range<u64>) -> u64 {
     range.end - range.start
 }
 

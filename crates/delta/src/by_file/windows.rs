@@ -1,0 +1,93 @@
+//! Files that are too large to be matched whole: window by window.
+
+use std::ops::Range;
+
+use super::budget::Budget;
+use super::index::FileIndex;
+use super::pairs::{length, match_ranges};
+use super::{Aim, FileRef};
+use crate::block_match::MatchError;
+use crate::byte_match;
+use crate::cover::Cover;
+use crate::read_at::ReadAt;
+
+/// Old bytes that are searched for each new one: what was inserted or removed before moves a
+/// place by less than half of that, as a rule.
+const OLD_PER_NEW: u64 = 2;
+
+/// With smaller windows the search finds too little to be worth its time.
+const MIN_WINDOW_BYTES: u64 = 256 << 10;
+
+/// The covers of a new file by an old one, where no window of the new file, and what of the old one lies
+/// around the same place, takes more than the budget has.
+pub(super) fn match_in_windows(
+    target: &dyn ReadAt,
+    index: &FileIndex<'_>,
+    new: &Range<u64>,
+    old: FileRef,
+    aim: Aim,
+    budget: &Budget,
+) -> Result<Vec<Cover>, MatchError> {
+    let window = window_bytes(budget.total());
+    let old_range = &index.member(old).data;
+    let mut covers = Vec::new();
+    if window < MIN_WINDOW_BYTES {
+        return Ok(covers);
+    }
+    let mut start = new.start;
+    while start < new.end {
+        let new_window = start..new.end.min(start + window);
+        let old_window = around(new, &new_window, old_range, window * OLD_PER_NEW);
+        let needed = byte_match::memory_bytes(length(&old_window), length(&new_window));
+        let found = budget.with(needed, || {
+            match_ranges(target, index, &new_window, old.origin, &old_window, aim)
+        });
+        covers.extend(found?);
+        start = new_window.end;
+    }
+    Ok(covers)
+}
+
+/// The largest window that the budget allows twice at once, so that two are worked on side by side.
+fn window_bytes(budget_bytes: u64) -> u64 {
+    // Suffix array and bytes of the old window, bytes and trials of the new one.
+    let bytes_per_byte = 5 * OLD_PER_NEW + 3;
+    (budget_bytes / 2).saturating_sub(1 << 20) / bytes_per_byte
+}
+
+/// `size` bytes of the old file, around the place that is as far into it as the window is into the new one.
+fn around(new: &Range<u64>, window: &Range<u64>, old: &Range<u64>, size: u64) -> Range<u64> {
+    let size = size.min(length(old));
+    let middle = (window.start - new.start) + length(window) / 2;
+    let scaled = u128::from(middle) * u128::from(length(old)) / u128::from(length(new).max(1));
+    let scaled = u64::try_from(scaled).unwrap_or(u64::MAX);
+    let start = scaled.saturating_sub(size / 2).min(length(old) - size);
+    old.start + start..old.start + start + size
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_of_the_old_file_lie_within_it() {
+        for (new_bytes, old_bytes, size) in [(1000, 400, 100), (400, 1000, 300), (50, 10, 100)] {
+            let (new, old) = (70..70 + new_bytes, 5..5 + old_bytes);
+            for start in new.clone() {
+                let window = start..new.end.min(start + 40);
+                let found = around(&new, &window, &old, size);
+                assert!(old.start <= found.start && found.end <= old.end, "{found:?}");
+                assert_eq!(length(&found), size.min(old_bytes));
+            }
+        }
+    }
+
+    #[test]
+    fn two_windows_fit_the_budget() {
+        for budget in [64u64 << 20, 512 << 20] {
+            let window = window_bytes(budget);
+            assert!(window > 1 << 20);
+            assert!(2 * byte_match::memory_bytes(OLD_PER_NEW * window, window) <= budget);
+        }
+    }
+}
