@@ -7,6 +7,7 @@
 use std::io::Write;
 
 use crate::cover::Cover;
+use crate::kinds::{How, KindMap, KindTotals, Ledger};
 use crate::librsync::{DeltaReport, DeltaWriteError, DeltaWriter};
 use crate::read_at::{ReadAt, ReadError};
 
@@ -23,6 +24,18 @@ impl Default for ExactOptions {
         Self { min_copy_bytes: 16 }
     }
 }
+
+/// What a delta consists of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExactReport {
+    /// Its commands.
+    pub commands: DeltaReport,
+    /// The same by sorts of files. What is stored is not compressed, and copies are estimated.
+    pub kinds: Vec<KindTotals>,
+}
+
+/// What the command of a copy takes, more or less.
+const COPY_COMMAND_BYTES: u64 = 8;
 
 /// Why a delta could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -46,15 +59,18 @@ pub fn encode_exact<W: Write>(
     covers: &[Cover],
     options: &ExactOptions,
     out: W,
-) -> Result<(W, DeltaReport), ExactError> {
+) -> Result<(W, ExactReport), ExactError> {
     let writer = DeltaWriter::new(out)?;
-    let mut encoder = Encoder { target, basis, options, writer, position: 0 };
+    let ledger = Ledger::new(KindMap::of(target)?);
+    let mut encoder = Encoder { target, basis, options, writer, position: 0, ledger, spent: 0 };
     for cover in covers {
         let at = origin_starts[cover.origin.0 as usize] + cover.at;
         encoder.cover(Run { target: cover.target, at, length: cover.length })?;
     }
     encoder.literal_to(target.size())?;
-    Ok(encoder.writer.finish()?)
+    encoder.ledger.finish_frame([encoder.spent]);
+    let (out, commands) = encoder.writer.finish()?;
+    Ok((out, ExactReport { commands, kinds: encoder.ledger.finish() }))
 }
 
 /// A range of the target beside a range of the basis.
@@ -79,6 +95,9 @@ struct Encoder<'a, W> {
     writer: DeltaWriter<W>,
     /// Target bytes that were written.
     position: u64,
+    ledger: Ledger<1>,
+    /// Bytes of the delta so far.
+    spent: u64,
 }
 
 /// Bytes that are compared at a time: long runs first, the ends of runs later.
@@ -119,11 +138,15 @@ impl<W: Write> Encoder<'_, W> {
         self.literal_to(run.target)?;
         self.writer.copy(run.at, run.length)?;
         self.position = run.target + run.length;
+        self.spent += COPY_COMMAND_BYTES;
+        self.ledger.said(How::Copied, self.position, [self.spent]);
         Ok(())
     }
 
     fn literal_to(&mut self, end: u64) -> Result<(), ExactError> {
         let mut buffer = Vec::new();
+        self.spent += end.saturating_sub(self.position);
+        self.ledger.said(How::Literal, end, [self.spent]);
         while self.position < end {
             buffer.resize(piece_length(end - self.position, LARGE_PIECE_BYTES), 0);
             self.target.read_exact_at(&mut buffer, self.position)?;
@@ -234,6 +257,7 @@ mod tests {
         let options = ExactOptions::default();
         let (_, report) =
             encode_exact(&target, &basis, &[0], &[cover], &options, Vec::new()).unwrap();
-        assert_eq!((report.copy_commands, report.copied_bytes), (1, 800));
+        let commands = report.commands;
+        assert_eq!((commands.copy_commands, commands.copied_bytes), (1, 800));
     }
 }

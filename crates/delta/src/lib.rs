@@ -14,6 +14,7 @@ pub mod byte_match;
 pub mod cover;
 pub mod deflate;
 pub mod exact;
+pub mod kinds;
 pub mod librsync;
 pub mod native;
 pub mod read_at;

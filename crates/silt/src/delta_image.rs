@@ -21,6 +21,9 @@ const NATIVE_CONFIG: &str = "io.silt.delta.config";
 /// Native: the target's names, a JSON array.
 const NATIVE_NAMES: &str = "io.silt.delta.names";
 
+/// Native: the sorts of files that the delta's bytes are spent on, see [`KindShare`].
+const NATIVE_KINDS: &str = "io.silt.delta.kinds";
+
 /// The version of the packaging and of the stream that this program writes and reads.
 const VERSION: &str = "1";
 
@@ -82,6 +85,45 @@ pub struct DeltaImage {
     pub base_layers: Option<Vec<DiffId>>,
     /// What the target is called; a `balena` delta does not say.
     pub names: Vec<Name>,
+    /// What its bytes are spent on, as its maker estimated; a `balena` delta does not say.
+    pub kinds: Vec<KindShare>,
+}
+
+/// What a delta spends on one sort of file. In the label each is four words, `;` between them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KindShare {
+    /// The sort: a word such as `elf`.
+    pub kind: String,
+    /// Files of the target.
+    pub files: u64,
+    /// Bytes of the target.
+    pub target_bytes: u64,
+    /// Bytes of the delta.
+    pub stored_bytes: u64,
+}
+
+impl KindShare {
+    /// Of so many the label may speak.
+    const MAX_COUNT: usize = 64;
+    const MAX_NAME_BYTES: usize = 32;
+
+    fn to_text(shares: &[Self]) -> String {
+        let text =
+            |s: &Self| format!("{} {} {} {}", s.kind, s.files, s.target_bytes, s.stored_bytes);
+        shares.iter().map(text).collect::<Vec<_>>().join(";")
+    }
+
+    /// What the label says, as far as it can be read: nothing depends on it.
+    fn parse_all(text: &str) -> Vec<Self> {
+        text.split(';').take(Self::MAX_COUNT).filter_map(Self::parse).collect()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let kind = words.next().filter(|kind| kind.len() <= Self::MAX_NAME_BYTES)?.to_owned();
+        let mut number = || words.next()?.parse().ok();
+        Some(Self { kind, files: number()?, target_bytes: number()?, stored_bytes: number()? })
+    }
 }
 
 /// A config that claims to be a delta's, and is not as it should be.
@@ -166,6 +208,10 @@ impl DeltaImage {
                 base: labels.base(NATIVE_BASE)?,
                 base_layers: labels.parsed(BASE_LAYERS)?,
                 names: labels.parsed(NATIVE_NAMES)?.unwrap_or_default(),
+                kinds: config
+                    .labels
+                    .get(NATIVE_KINDS)
+                    .map_or(Vec::new(), |s| KindShare::parse_all(s)),
             }
         } else if config.labels.contains_key(BALENA_CONFIG) {
             Self {
@@ -174,6 +220,7 @@ impl DeltaImage {
                 base: labels.base(BALENA_BASE)?,
                 base_layers: labels.parsed(BASE_LAYERS)?,
                 names: Vec::new(),
+                kinds: Vec::new(),
             }
         } else {
             return Ok(None);
@@ -210,6 +257,7 @@ impl DeltaImage {
         if self.format == DeltaFormat::Silt {
             labels.insert(NATIVE_VERSION.into(), VERSION.into());
             labels.insert(NATIVE_NAMES.into(), json_text(&self.names));
+            labels.insert(NATIVE_KINDS.into(), KindShare::to_text(&self.kinds).into());
         }
         let mut config = Map::new();
         // What runs the target's machine carries the delta; balenaEngine's own deltas say nothing.

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use tarball::archive::{ArchivedImage, SkippedImage};
 use tarball::{Compression, DiffId, Digest, ImageId, Name, Platform};
 
-use crate::delta_image::{DeltaFormat, DeltaImage};
+use crate::delta_image::{DeltaFormat, DeltaImage, KindShare};
 use crate::delta_layer::with_member;
 use crate::load::{LoadError, OpenedInput};
 
@@ -69,6 +69,8 @@ pub struct ShownDelta {
     pub output_bytes: Option<u64>,
     /// Memory that applying it takes; `None` where it is small and not declared.
     pub memory_bytes: Option<u64>,
+    /// The sorts of files that it spends bytes on, as its maker estimated; a `balena` delta does not say.
+    pub kinds: Vec<KindShare>,
 }
 
 /// An image that is not for the platform that was asked for.
@@ -127,6 +129,7 @@ fn show_delta(
         needs: Vec::new(),
         output_bytes: None,
         memory_bytes: None,
+        kinds: delta.kinds.clone(),
     };
     match delta.format {
         DeltaFormat::Silt => add_native_needs(input, image, delta, &mut shown)?,

@@ -1,6 +1,7 @@
 //! `image show`: what an archive or a delta holds, what it needs, and whether it would load here.
 
 use serde::Serialize;
+use silt::delta_image::KindShare;
 use silt::load::{Input, LoadError, LoadOptions, LoadPlan, OpenedInput, open_input, plan_load};
 use silt::show::{Contents, ShownDelta, ShownImage, ShownSkipped, show};
 use silt::{DiffId, Failure, FailureKind, OpenMode, Store};
@@ -100,6 +101,16 @@ fn delta_facts(delta: &ShownDelta, fact: &mut dyn FnMut(&str, &str)) {
     fact("base", &delta.base.map(|base| base.to_string()).unwrap_or_default());
     fact("needs", &layers_text(&delta.needs));
     fact("memory", &delta.memory_bytes.map(exact_size).unwrap_or_default());
+    fact("spent on", &kinds_text(&delta.kinds));
+}
+
+fn kinds_text(kinds: &[KindShare]) -> String {
+    let text = |share: &KindShare| match share.files {
+        0 => format!("{} {}", share.kind, exact_size(share.stored_bytes)),
+        1 => format!("{} {} (1 file)", share.kind, exact_size(share.stored_bytes)),
+        n => format!("{} {} ({n} files)", share.kind, exact_size(share.stored_bytes)),
+    };
+    kinds.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 fn layers_text(layers: &[DiffId]) -> String {

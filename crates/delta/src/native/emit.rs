@@ -8,10 +8,11 @@ use super::decode::FRAME_DIGEST_BYTES;
 use super::emit_references::SiteLog;
 use super::encode::{EncodeError, EncodeReport, Result};
 use super::operations::*;
-use super::streams::{StreamId, StreamWriters};
+use super::streams::{STREAM_COUNT, StreamId, StreamWriters};
 use super::tar_header::{HeaderContext, body_bytes};
 use super::{FRAME_RAW_BYTES, MAX_FRAME_OUTPUT_BYTES, PIECE_BYTES, varint};
 use crate::cover::{Cover, OriginId};
+use crate::kinds::{How, Ledger};
 use crate::read_at::{ReadAt, ReadError};
 use crate::tar_map::{BLOCK_BYTES, Block};
 
@@ -43,6 +44,7 @@ pub(super) struct Emitter<'a> {
     frame_start: u64,
     digest: Xxh3,
     pub(super) report: EncodeReport,
+    ledger: Ledger<STREAM_COUNT>,
 }
 
 impl<'a> Emitter<'a> {
@@ -50,6 +52,7 @@ impl<'a> Emitter<'a> {
         layer: &'a dyn ReadAt,
         origins: Vec<&'a dyn ReadAt>,
         streams: StreamWriters,
+        ledger: Ledger<STREAM_COUNT>,
         max_frame_stored_bytes: u32,
         out: &'a mut dyn Write,
     ) -> Self {
@@ -69,6 +72,19 @@ impl<'a> Emitter<'a> {
             frame_start: 0,
             digest: Xxh3::new(),
             report: EncodeReport::default(),
+            ledger,
+        }
+    }
+
+    /// What was said, after the last frame.
+    pub(super) fn finish(self) -> EncodeReport {
+        EncodeReport { kinds: self.ledger.finish(), ..self.report }
+    }
+
+    /// Notes how the target was made up to `end`. What a member holds counts as the member.
+    pub(super) fn account(&mut self, how: How, end: u64) {
+        if self.plain.is_none() {
+            self.ledger.said(how, end, self.streams.held());
         }
     }
 
@@ -101,6 +117,8 @@ impl<'a> Emitter<'a> {
         self.say_fields(&block, old_block.as_ref());
         self.report.header_bytes += BLOCK_BYTES;
         self.report.copied_bytes += length - BLOCK_BYTES;
+        self.account(How::Transformed, self.position + BLOCK_BYTES);
+        self.account(How::Copied, self.position + length);
         self.take_target(length)
     }
 
@@ -168,6 +186,8 @@ impl<'a> Emitter<'a> {
         self.streams.raw(StreamId::Operations).push(operation);
         self.streams.put(StreamId::Lengths, length);
         self.position += length;
+        let how = if has_difference { How::Added } else { How::Copied };
+        self.account(how, self.position);
         Ok(length)
     }
 
@@ -203,6 +223,7 @@ impl<'a> Emitter<'a> {
         self.make_room(length)?;
         self.streams.raw(StreamId::Operations).push(PAD);
         self.report.padding_bytes += length;
+        self.account(How::Transformed, self.position + length);
         self.take_target(length)
     }
 
@@ -211,6 +232,7 @@ impl<'a> Emitter<'a> {
         self.literal_bytes(end)?;
         self.streams.raw(StreamId::Operations).push(LITERAL);
         self.streams.put(StreamId::Lengths, self.position - start);
+        self.account(How::Literal, self.position);
         Ok(())
     }
 
@@ -226,6 +248,7 @@ impl<'a> Emitter<'a> {
             self.position += count as u64;
         }
         self.report.literal_bytes += self.position - start;
+        self.account(How::Literal, self.position);
         Ok(())
     }
 
@@ -296,9 +319,12 @@ impl<'a> Emitter<'a> {
         if self.sites.right > 0 {
             self.streams.put(StreamId::ResidualGaps, std::mem::take(&mut self.sites.right));
         }
+        self.account(How::Transformed, self.position);
         let mut body = Vec::new();
-        let compressed = self.streams.finish_frame(&mut body, &mut self.report.stream_bytes);
-        compressed.map_err(EncodeError::Compress)?;
+        let stored = self.streams.finish_frame(&mut body).map_err(EncodeError::Compress)?;
+        self.ledger.finish_frame(stored);
+        let totals = self.report.stream_bytes.iter_mut().zip(stored);
+        totals.for_each(|(total, stored)| *total += stored);
         let stored_bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
         if stored_bytes > self.max_frame_stored_bytes {
             return Err(EncodeError::FrameTooLarge { stored_bytes });

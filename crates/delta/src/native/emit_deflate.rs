@@ -6,6 +6,7 @@ use super::operations::{DEFLATE, OPEN};
 use super::streams::StreamId;
 use super::varint;
 use crate::deflate;
+use crate::kinds::How;
 use crate::region::Inflated;
 
 /// What is to go on when a member has been said.
@@ -57,6 +58,7 @@ impl Emitter<'_> {
         self.cursors.truncate(self.origin_count());
         self.streams.put(StreamId::Lengths, corrections.len() as u64);
         self.streams.raw(StreamId::Corrections).extend(corrections);
+        self.account(How::Transformed, self.position + compressed_bytes);
         self.take_target(compressed_bytes)
     }
 }

@@ -5,6 +5,7 @@ use super::encode::{EncodeError, Result};
 use super::operations::REFERENCES;
 use super::streams::StreamId;
 use super::varint;
+use crate::kinds::How;
 use crate::read_at::{ReadAt, ReadError};
 use crate::references::{Prediction, Predictor, Residuals};
 use crate::region::References;
@@ -94,6 +95,7 @@ impl Emitter<'_> {
         self.report.added_bytes += new.len() as u64;
         self.digest_piece(&new);
         self.position += new.len() as u64;
+        self.account(How::Added, self.position);
         Ok(())
     }
 }

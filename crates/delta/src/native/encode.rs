@@ -9,6 +9,7 @@ use super::streams::{Compression, STREAM_COUNT, StreamTable, StreamWriters};
 use super::tar_header::body_bytes;
 use crate::cover::{Cover, OriginId};
 use crate::deflate::InflateError;
+use crate::kinds::{KindMap, KindTotals, Ledger};
 use crate::read_at::{ReadAt, ReadError};
 use crate::references::ReferenceError;
 use crate::region::{Content, Deflate, Region, Transform};
@@ -24,7 +25,7 @@ pub struct EncodeOptions {
 }
 
 /// What a delta consists of.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EncodeReport {
     /// Bytes of the target that are equal to bytes of an origin.
     pub copied_bytes: u64,
@@ -42,6 +43,8 @@ pub struct EncodeReport {
     pub delta_bytes: u64,
     /// Of these, the bytes of each stream, in the order of their ids in the format.
     pub stream_bytes: [u64; STREAM_COUNT],
+    /// The same by sorts of files.
+    pub kinds: Vec<KindTotals>,
 }
 
 /// Why a delta could not be written.
@@ -116,11 +119,12 @@ pub fn encode(
     let header = needs.to_bytes();
     out.write_all(&header).map_err(EncodeError::Write)?;
     let bytes = used.iter().map(|i| origins[*i].1).collect();
-    let emitter = Emitter::new(target, bytes, streams, needs.max_frame_stored_bytes, out);
+    let ledger = Ledger::new(KindMap::of(target)?);
+    let emitter = Emitter::new(target, bytes, streams, ledger, needs.max_frame_stored_bytes, out);
     let mut timeline = Timeline { emitter };
     timeline.stretch(&content, target.size())?;
     timeline.emitter.finish_frame()?;
-    let mut report = timeline.emitter.report;
+    let mut report = timeline.emitter.finish();
     report.delta_bytes += header.len() as u64;
     Ok(report)
 }
@@ -208,7 +212,7 @@ impl Timeline<'_> {
         let compressed_bytes = region.target.end - region.target.start;
         // What a member holds is said within one frame.
         self.emitter.make_room(compressed_bytes)?;
-        let report = self.emitter.report;
+        let report = self.emitter.report.clone();
         for member in &deflate.inflated {
             self.emitter.open(member)?;
         }

@@ -14,7 +14,7 @@ use delta::region::Content;
 use tarball::{DiffId, Digester};
 
 use super::base::{Base, OpenLayer};
-use super::{CreateError, DeltaLayer, DeltaOptions, LayerReport, Level};
+use super::{CreateError, DeltaLayer, DeltaOptions, KindReport, LayerReport, Level};
 use crate::delta_image::DeltaFormat;
 use crate::delta_layer::{MEMBER_OFFSET_BYTES, TAR_END_BYTES, member_header};
 use crate::progress::Progress;
@@ -132,6 +132,7 @@ impl<'a> Maker<'a> {
         report.recompressed_bytes = encoded.recompressed_bytes;
         report.padding_bytes = encoded.padding_bytes;
         report.literal_bytes = encoded.literal_bytes;
+        report.kinds = encoded.kinds.into_iter().map(KindReport::from).collect();
         Ok(())
     }
 
@@ -148,8 +149,9 @@ impl<'a> Maker<'a> {
             encode_exact(target.bytes(), &basis, starts, &matched.covers, &options, out)?;
         let end = (&*self.scratch).stream_position().map_err(scratch_error)?;
         report.delta_bytes = end - self.end - MEMBER_OFFSET_BYTES;
-        report.copied_bytes = encoded.copied_bytes;
-        report.literal_bytes = encoded.literal_bytes;
+        report.copied_bytes = encoded.commands.copied_bytes;
+        report.literal_bytes = encoded.commands.literal_bytes;
+        report.kinds = encoded.kinds.into_iter().map(KindReport::from).collect();
         Ok(())
     }
 
@@ -217,6 +219,7 @@ fn blank_report(target: &OpenLayer) -> LayerReport {
         recompressed_bytes: 0,
         padding_bytes: 0,
         literal_bytes: 0,
+        kinds: Vec::new(),
     }
 }
 

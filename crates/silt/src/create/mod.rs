@@ -5,6 +5,7 @@
 
 mod base;
 mod error;
+mod kinds;
 mod layer;
 mod layer_pool;
 
@@ -23,6 +24,7 @@ use crate::progress::{Progress, Step};
 use crate::sink::ImageTransaction;
 
 pub use error::CreateError;
+pub use kinds::KindReport;
 
 use base::{Base, StoredImageFiles};
 use layer_pool::LayerPool;
@@ -104,6 +106,8 @@ pub struct CreateReport {
     pub delta_bytes: u64,
     /// The target's layers, the lowest first.
     pub layers: Vec<LayerReport>,
+    /// The same by sorts of files, over all layers that are not shared.
+    pub kinds: Vec<KindReport>,
     /// Bytes of temporary files that making it took.
     pub scratch_bytes: u64,
 }
@@ -131,6 +135,9 @@ pub struct LayerReport {
     pub padding_bytes: u64,
     /// Bytes of it that the delta carries itself.
     pub literal_bytes: u64,
+    /// The same by sorts of files; the report of the whole delta has the sums.
+    #[serde(skip)]
+    kinds: Vec<KindReport>,
 }
 
 /// Makes the delta from all images of `base` together to `target`.
@@ -287,12 +294,14 @@ impl Creation<'_> {
         scratch_bytes: u64,
     ) -> Result<CreatedDelta, CreateError> {
         let format = self.options.format;
+        let kinds = kinds::sum(&reports);
         let delta = DeltaImage {
             format,
             target: self.target.config.clone(),
             base: self.base.ids().first().copied(),
             base_layers: Some(self.base.address_space().to_vec()),
             names: self.target.names.clone(),
+            kinds: kinds::shares(&kinds),
         };
         let diff_ids: Vec<DiffId> = layers.iter().map(|layer| layer.diff_id).collect();
         let target = self.target.config.id;
@@ -307,6 +316,7 @@ impl Creation<'_> {
             normal_bytes: self.target.layers.iter().map(|layer| layer.size_bytes).sum(),
             delta_bytes: layers.iter().map(|layer| layer.size_bytes).sum(),
             layers: reports,
+            kinds,
             scratch_bytes,
         };
         let subject = self.target.original_manifest.clone();

@@ -36,26 +36,31 @@ impl StreamWriters {
         self.raw.iter().map(Vec::len).sum()
     }
 
+    /// Bytes of each stream in the frame at hand, before compression.
+    pub(in crate::native) fn held(&self) -> [u64; STREAM_COUNT] {
+        std::array::from_fn(|i| self.raw[i].len() as u64)
+    }
+
     /// Appends the compressed streams to `out` (for each its raw and its stored length, then all
-    /// stored bytes), adds the stored length of each to `stored`, and begins a new frame.
+    /// stored bytes), and begins a new frame; gives the stored length of each.
     pub(in crate::native) fn finish_frame(
         &mut self,
         out: &mut Vec<u8>,
-        stored: &mut [u64; STREAM_COUNT],
-    ) -> io::Result<()> {
+    ) -> io::Result<[u64; STREAM_COUNT]> {
         let mut chunks = Vec::new();
-        for ((raw, compressor), total) in self.raw.iter_mut().zip(&mut self.compressors).zip(stored)
-        {
+        let mut stored = [0; STREAM_COUNT];
+        let streams = self.raw.iter_mut().zip(&mut self.compressors).zip(&mut stored);
+        for ((raw, compressor), stored) in streams {
             let start = chunks.len();
             if !raw.is_empty() {
                 compressor.compress(raw, &mut chunks)?;
             }
+            *stored = (chunks.len() - start) as u64;
             varint::put(out, raw.len() as u64);
-            varint::put(out, (chunks.len() - start) as u64);
-            *total += (chunks.len() - start) as u64;
+            varint::put(out, *stored);
             raw.clear();
         }
         out.extend(chunks);
-        Ok(())
+        Ok(stored)
     }
 }
