@@ -40,12 +40,10 @@ impl Name {
 
     /// The name with its registry spelled out: `docker.io/library/busybox:latest`.
     pub fn qualified(&self) -> String {
-        let first = self.repository.split('/').next().unwrap_or_default();
-        let is_registry = first.contains(['.', ':']) || first == "localhost";
-        match (self.repository.contains('/'), is_registry) {
-            (true, true) => self.to_string(),
-            (true, false) => format!("docker.io/{self}"),
-            (false, _) => format!("docker.io/library/{self}"),
+        match self.repository.contains('/') {
+            true if begins_with_registry(&self.repository) => self.to_string(),
+            true => format!("docker.io/{self}"),
+            false => format!("docker.io/library/{self}"),
         }
     }
 }
@@ -70,13 +68,23 @@ impl FromStr for Name {
     }
 }
 
-/// Docker shows and accepts names of its own hub without the registry.
+/// Docker shows and accepts names of its own hub without the registry, and those of its own images
+/// without `library/`. What would then be taken for another registry's keeps its prefix.
 fn familiar(repository: &str) -> &str {
     let hub = ["docker.io/", "index.docker.io/"];
-    match hub.iter().find_map(|prefix| repository.strip_prefix(prefix)) {
-        Some(rest) => rest.strip_prefix("library/").unwrap_or(rest),
+    let rest = hub.iter().find_map(|prefix| repository.strip_prefix(prefix));
+    let rest = match rest {
+        Some(rest) if begins_with_registry(rest) => return repository,
+        Some(rest) => rest,
         None => repository,
-    }
+    };
+    rest.strip_prefix("library/").filter(|name| !name.contains('/')).unwrap_or(rest)
+}
+
+/// Whether the first of several parts is a host: how Docker tells it from a folder of its hub.
+fn begins_with_registry(repository: &str) -> bool {
+    let first = repository.split_once('/').map_or("", |(first, _)| first);
+    first.contains(['.', ':']) || first == "localhost"
 }
 
 fn check_repository(repository: &str) -> Result<(), &'static str> {
@@ -86,13 +94,9 @@ fn check_repository(repository: &str) -> Result<(), &'static str> {
     if repository.len() > MAX_REPOSITORY_CHARS {
         return Err("the repository is longer than 255 characters");
     }
-    let mut components = repository.split('/').peekable();
-    if repository.contains('/') {
-        let first = components.peek().copied().unwrap_or_default();
-        if first.contains(['.', ':']) || first == "localhost" {
-            check_registry(first)?;
-            components.next();
-        }
+    let mut components = repository.split('/');
+    if begins_with_registry(repository) {
+        check_registry(components.next().unwrap_or_default())?;
     }
     components.try_for_each(check_component)
 }
@@ -175,6 +179,9 @@ mod tests {
         for (given, kept) in [
             ("busybox", "busybox:latest"),
             ("docker.io/library/busybox:1.36", "busybox:1.36"),
+            ("library/busybox:1.36", "busybox:1.36"),
+            ("docker.io/library/a/b:1", "library/a/b:1"),
+            ("docker.io/a.b/c:1", "docker.io/a.b/c:1"),
             ("docker.io/balena/app", "balena/app:latest"),
             ("localhost/my-service:old", "localhost/my-service:old"),
             ("registry:5000/a__b/c.d:v_1-x", "registry:5000/a__b/c.d:v_1-x"),
