@@ -122,6 +122,18 @@ pub enum CreateError {
 }
 
 impl CreateError {
+    /// Whether it is the encoding that failed, not what it reads or writes.
+    pub(super) fn is_of_encoding(&self) -> bool {
+        use EncodeError::{FrameTooLarge, Inflate, References};
+        match self {
+            Self::UnprovenNative(_) | Self::Unproven { .. } => true,
+            Self::Encode(error) => {
+                matches!(error, FrameTooLarge { .. } | Inflate(_) | References(_))
+            }
+            _ => false,
+        }
+    }
+
     /// An error of a layer writer, which carries the store's own.
     pub(super) fn of_writer(error: io::Error) -> Self {
         match error.downcast::<store::LayerError>() {

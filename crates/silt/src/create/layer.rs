@@ -81,15 +81,38 @@ impl<'a> Maker<'a> {
         target: &OpenLayer,
         index: &FileIndex<'_>,
     ) -> Result<(DeltaLayer, LayerReport), CreateError> {
-        let (aim, region_bytes) = match self.options.format {
-            DeltaFormat::Silt => (Aim::Differences, region_bytes(self.options.apply_memory_bytes)),
-            DeltaFormat::Balena => (Aim::ExactRuns, 0),
+        let region_bytes = region_bytes(self.options);
+        let report = match self.attempt(target, index, region_bytes) {
+            // A transform that does not come back is a fault of ours, and no reason to have no delta.
+            Err(error) if region_bytes > 0 && error.is_of_encoding() => {
+                self.attempt(target, index, 0)?
+            }
+            report => report?,
+        };
+        let layer = self.finish_tar(report.delta_bytes)?;
+        self.end += layer.size_bytes;
+        self.scratch_bytes += layer.size_bytes;
+        Ok((layer, report))
+    }
+
+    /// Matches, encodes and proves, with regions that take at most so much memory on the device.
+    fn attempt(
+        &self,
+        target: &OpenLayer,
+        index: &FileIndex<'_>,
+        region_bytes: u64,
+    ) -> Result<LayerReport, CreateError> {
+        let aim = match self.options.format {
+            DeltaFormat::Silt => Aim::Differences,
+            DeltaFormat::Balena => Aim::ExactRuns,
         };
         // What is left pays for the buffers of compression.
         let memory_bytes = self.options.memory_bytes / 4 * 3;
         let match_options = MatchOptions { memory_bytes, aim, region_bytes };
         let matched = match_layer(target.bytes(), index, &match_options)?;
         let mut report = blank_report(target);
+        // What an attempt before this one left there is not to show behind the end.
+        self.scratch.set_len(self.end).map_err(scratch_error)?;
         self.seek_to_delta()?;
         match self.options.format {
             DeltaFormat::Silt => self.encode_native(target, &matched, &mut report)?,
@@ -97,10 +120,7 @@ impl<'a> Maker<'a> {
         }
         drop(matched);
         self.prove(target, report.delta_bytes)?;
-        let layer = self.finish_tar(report.delta_bytes)?;
-        self.end += layer.size_bytes;
-        self.scratch_bytes += layer.size_bytes;
-        Ok((layer, report))
+        Ok(report)
     }
 
     /// Goes to where the next tar's one member has its contents.
@@ -203,8 +223,11 @@ impl<'a> Maker<'a> {
 }
 
 /// What a region may take of the memory that is promised: the rest is for windows and a frame.
-fn region_bytes(apply_memory_bytes: u64) -> u64 {
-    apply_memory_bytes / 16 * 5
+fn region_bytes(options: &DeltaOptions) -> u64 {
+    match options.format {
+        DeltaFormat::Silt => options.apply_memory_bytes / 16 * 5,
+        DeltaFormat::Balena => 0,
+    }
 }
 
 fn blank_report(target: &OpenLayer) -> LayerReport {
