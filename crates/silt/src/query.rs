@@ -71,7 +71,7 @@ fn details_of(store: &Store, image: StoredImage) -> Result<ImageDetails, QueryEr
 }
 
 /// The images of `snapshot` that have this name or stack of layers.
-fn images_with<'a>(
+pub(crate) fn images_with<'a>(
     snapshot: &'a Snapshot,
     id: Option<ImageId>,
     layers: Option<&'a [DiffId]>,

@@ -148,6 +148,14 @@ pub enum ReadError {
         /// The blob.
         digest: Digest,
     },
+    /// A blob is shorter or longer than it should be.
+    #[error("blob {digest} is damaged: it has {found_bytes} bytes")]
+    WrongSize {
+        /// The blob.
+        digest: Digest,
+        /// The size of its file.
+        found_bytes: u64,
+    },
     /// A blob's bytes are not what its name says.
     #[error("blob {expected} is damaged: its bytes have digest {found}")]
     DamagedBlob {

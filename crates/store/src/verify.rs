@@ -1,10 +1,13 @@
 //! Every stored byte against its digest.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 
 use tarball::{DiffId, Digest, ImageId};
 
-use crate::blocks::BlocksError;
+use crate::blocks::{BlocksError, blocks_file_size_bytes};
+use crate::durable::failed;
 use crate::error::{FileError, ReadError};
 use crate::index;
 use crate::layer_check::LayerDamage;
@@ -94,6 +97,77 @@ impl Store {
         Ok(report)
     }
 
+    /// The same without reading layers or configs: the index, every manifest, and whether all files are
+    /// there and have the right sizes.
+    pub fn check(&self) -> Result<VerifyReport, ReadError> {
+        let snapshot = self.snapshot()?;
+        let mut report = VerifyReport {
+            images: (snapshot.images.len() + snapshot.broken.len()) as u64,
+            ..VerifyReport::default()
+        };
+        self.verify_root(&mut report)?;
+        self.check_documents(&snapshot, &mut report)?;
+        for (layer, images) in layers_to_check(&snapshot) {
+            self.check_sizes(layer, images, &mut report)?;
+        }
+        report.broken_images = snapshot.broken;
+        if !report.is_whole() {
+            self.forget_removed_images(&mut report)?;
+        }
+        Ok(report)
+    }
+
+    fn check_documents(
+        &self,
+        snapshot: &Snapshot,
+        report: &mut VerifyReport,
+    ) -> Result<(), FileError> {
+        for image in &snapshot.images {
+            let config = (image.id.0, Some(image.config_size_bytes));
+            let original = image.original_manifest.map(|digest| (digest, None));
+            for (digest, expected_bytes) in [Some(config), original].into_iter().flatten() {
+                let path = self.blob_path(digest);
+                let why = match size_of(&path)? {
+                    None => ReadError::MissingBlob { digest },
+                    Some(found_bytes) if expected_bytes.is_some_and(|size| size != found_bytes) => {
+                        ReadError::WrongSize { digest, found_bytes }
+                    }
+                    Some(_) => continue,
+                };
+                report.damaged_documents.push(DamagedDocument { image: image.id, digest, why });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_sizes(
+        &self,
+        layer: StoredLayer,
+        images: Vec<ImageId>,
+        report: &mut VerifyReport,
+    ) -> Result<(), FileError> {
+        let StoredLayer { diff_id, size_bytes: expected_bytes } = layer;
+        report.layers += 1;
+        let damage = match size_of(&self.blob_path(diff_id.0))? {
+            None => Some(LayerDamage::Missing),
+            Some(found_bytes) if found_bytes != expected_bytes => {
+                Some(LayerDamage::WrongSize { expected_bytes, found_bytes, ranges: Vec::new() })
+            }
+            Some(_) => None,
+        };
+        if let Some(damage) = damage {
+            report.damaged_layers.push(DamagedLayer { diff_id, images: images.clone(), damage });
+        }
+        match size_of(&self.blocks_path(diff_id))? {
+            None => report.damaged_blocks.push((BlocksError::Missing { diff_id }, images)),
+            Some(found) if found != blocks_file_size_bytes(expected_bytes) => {
+                report.damaged_blocks.push((BlocksError::Damaged { diff_id }, images));
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
     /// What an image lacks because it was removed in the meantime is no damage.
     fn forget_removed_images(&self, report: &mut VerifyReport) -> Result<(), ReadError> {
         let index = index::read_index(self)?;
@@ -165,4 +239,13 @@ fn layers_to_check(snapshot: &Snapshot) -> Vec<(StoredLayer, Vec<ImageId>)> {
         }
     }
     layers.into_values().collect()
+}
+
+/// The size of a regular file; `None` where there is none.
+fn size_of(path: &Path) -> Result<Option<u64>, FileError> {
+    match path.symlink_metadata() {
+        Ok(found) => Ok(found.is_file().then_some(found.len())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("inspect", path)(error)),
+    }
 }

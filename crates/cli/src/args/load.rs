@@ -76,6 +76,9 @@ struct HowArgs {
     /// Another store, from which layers of the base may be read; nothing is written there (repeatable)
     #[arg(long, value_name = "DIR")]
     base_root: Vec<PathBuf>,
+    /// Remove the base of a delta once its target is there
+    #[arg(long)]
+    delete_base: bool,
 }
 
 #[derive(Debug, Args)]
@@ -129,6 +132,7 @@ impl HowArgs {
             verify_base: self.verify_base,
             repair: self.repair,
             base_roots: self.base_root,
+            delete_base: self.delete_base,
         }
     }
 }

@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use super::CalledAs;
 use super::later::{self, LaterArgs};
-use crate::commands::{CheckOptions, DfOptions, PruneOptions, Task};
+use crate::commands::{CheckOptions, DfOptions, PruneOptions, Task, VerifyOptions};
 use crate::error::UsageError;
 
 #[derive(Debug, Subcommand)]
@@ -41,6 +41,9 @@ pub(super) struct PruneArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
+    /// Read every byte, as `image verify` does
+    #[arg(long)]
+    deep: bool,
     /// Print a JSON object
     #[arg(long)]
     json: bool,
@@ -64,7 +67,12 @@ impl SystemCommand {
             Self::Prune(PruneArgs { dry_run, json }) => {
                 Task::Prune(PruneOptions { is_dry_run: dry_run, is_json: json })
             }
-            Self::Check(CheckArgs { json }) => Task::Check(CheckOptions { is_json: json }),
+            Self::Check(CheckArgs { deep: true, json }) => {
+                Task::Verify(VerifyOptions { images: Vec::new(), is_json: json })
+            }
+            Self::Check(CheckArgs { deep: false, json }) => {
+                Task::Check(CheckOptions { is_json: json })
+            }
             Self::Engines(_) => return Err(later::command("system engines")),
         })
     }

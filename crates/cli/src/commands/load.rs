@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use silt::load::{Input, LoadError, LoadOptions, LoadPlan, LoadReport, LoadedImage, RepairedLayer};
+use silt::load::{
+    DeletedBase, Input, LoadError, LoadOptions, LoadPlan, LoadReport, LoadedImage, RepairedLayer,
+};
 use silt::{OpenMode, load};
 
 use super::plan_text::plan_text;
@@ -89,7 +91,9 @@ fn print_report(report: &LoadReport, is_json: bool) -> CommandResult {
         true => output::print_json(report),
         false => {
             let repaired = report.repaired.iter().map(repaired);
-            output::print(&repaired.chain(report.images.iter().map(loaded)).collect::<String>())
+            let loaded = report.images.iter().map(loaded);
+            let deleted = report.deleted.iter().map(deleted);
+            output::print(&repaired.chain(loaded).chain(deleted).collect::<String>())
         }
     }
 }
@@ -112,6 +116,11 @@ fn print_repaired(error: &LoadError, is_json: bool) {
         // That standard output is closed matters less than the failure, which is told next.
         let _ = output::print(&layers.iter().map(repaired).collect::<String>());
     }
+}
+
+fn deleted(base: &DeletedBase) -> String {
+    let untagged = base.untagged.iter().map(|name| format!("Untagged: {name}\n"));
+    untagged.chain([format!("Deleted: {}\n", base.id)]).collect()
 }
 
 fn repaired(layer: &RepairedLayer) -> String {

@@ -7,7 +7,9 @@ use crate::output::{Table, exact_size, joined, one_line, short_id};
 /// What will be done for each image and layer, and what it takes.
 pub(super) fn plan_text(plan: &LoadPlan) -> String {
     let images: String = plan.images.iter().map(image_text).collect();
-    images + &room_text(&plan.room)
+    let deletes: String =
+        plan.deletes.iter().map(|base| format!("Then deletes the base {base}\n")).collect();
+    images + &room_text(&plan.room) + &deletes
 }
 
 fn image_text(image: &ImagePlan) -> String {

@@ -3,6 +3,7 @@
 mod bench;
 mod crafted;
 mod delta;
+mod device;
 mod edit;
 mod errors;
 mod help;

@@ -150,6 +150,14 @@ pub enum LoadError {
         /// Why not.
         source: io::Error,
     },
+    /// The images are there, and the base could not be removed.
+    #[error("the images are loaded, but their base {base} cannot be removed")]
+    DeleteBase {
+        /// The base.
+        base: ImageId,
+        /// Why not.
+        source: store::EditError,
+    },
     /// Another store that was named cannot be opened.
     #[error("cannot take base layers from there")]
     BaseRoot(#[source] store::OpenError),
@@ -264,6 +272,7 @@ impl Failure for LoadError {
             }
             Self::NotRepaired { .. } => FailureKind::StoredDamaged,
             Self::BaseRoot(error) => error.kind(),
+            Self::DeleteBase { source, .. } => source.kind(),
             Self::LayerGone { .. } | Self::ReadBase { .. } => FailureKind::Other,
             Self::NoRoom { .. } => FailureKind::NoRoom,
             Self::Resolve(error) => error.kind(),

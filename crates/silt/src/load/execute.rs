@@ -61,6 +61,7 @@ pub(super) fn execute<T: ImageTransaction>(
         written_bytes: committed.written_bytes,
         spooled_bytes: plan.spooled_bytes,
         repaired,
+        deleted: Vec::new(),
     })
 }
 

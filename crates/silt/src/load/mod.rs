@@ -6,6 +6,7 @@
 
 mod bases;
 mod check;
+mod delete_base;
 mod error;
 mod execute;
 mod health;
@@ -25,6 +26,7 @@ use tarball::{DiffId, ImageId, Name, PlatformChoice};
 use crate::delta_image::DeltaImage;
 use crate::progress::Progress;
 
+pub use delete_base::DeletedBase;
 pub use error::LoadError;
 pub use input::{Input, OpenedInput, open_input};
 pub use plan::{Action, How, ImagePlan, LayerPlan, LoadPlan, Room};
@@ -47,6 +49,8 @@ pub struct LoadOptions {
     pub repair: bool,
     /// Other stores from which layers of the base may be read.
     pub base_roots: Vec<PathBuf>,
+    /// Whether the base of a delta is removed once its target is there.
+    pub delete_base: bool,
 }
 
 impl Default for LoadOptions {
@@ -59,6 +63,7 @@ impl Default for LoadOptions {
             verify_base: false,
             repair: false,
             base_roots: Vec::new(),
+            delete_base: false,
         }
     }
 }
@@ -76,6 +81,8 @@ pub struct LoadReport {
     pub spooled_bytes: u64,
     /// Layers that were damaged and are whole now.
     pub repaired: Vec<RepairedLayer>,
+    /// Bases that were removed.
+    pub deleted: Vec<DeletedBase>,
 }
 
 /// A layer that was damaged.
@@ -128,7 +135,8 @@ pub fn load(
     progress: &dyn Progress,
 ) -> Result<LoadReport, LoadError> {
     let candidates = source::of_archive(&input.archive);
-    execute::execute(&candidates, plan, store.begin()?, progress)
+    let report = execute::execute(&candidates, plan, store.begin()?, progress)?;
+    delete_base::delete_bases(store, plan, report)
 }
 
 /// Plans to apply the delta image `reference`, which is in `store` already.
@@ -153,7 +161,8 @@ pub fn apply(
     progress: &dyn Progress,
 ) -> Result<LoadReport, LoadError> {
     let delta = source::of_store(store, reference)?;
-    execute::execute(&[delta], plan, store.begin()?, progress)
+    let report = execute::execute(&[delta], plan, store.begin()?, progress)?;
+    delete_base::delete_bases(store, plan, report)
 }
 
 /// The layers of one candidate, numbered as the plan numbers them.

@@ -12,6 +12,7 @@ use tarball::{DiffId, Digest, ImageConfig, ImageId, Name, Platform};
 
 use super::bases::BaseStores;
 use super::check;
+use super::delete_base::bases_of;
 use super::known::{Base, Known};
 use super::repair::Repair;
 use super::source::Candidate;
@@ -28,6 +29,8 @@ pub struct LoadPlan {
     pub room: Room,
     /// Of the input, bytes that had to be copied because it was a pipe.
     pub spooled_bytes: u64,
+    /// Bases that are removed in the end.
+    pub deletes: Vec<ImageId>,
     /// The limit that was planned with holds when the input is read again.
     #[serde(skip)]
     pub(super) max_memory_bytes: u64,
@@ -160,8 +163,12 @@ pub(super) fn plan(
     {
         return Err(LoadError::NoRoom { room: Box::new(room) });
     }
+    let deletes = match options.delete_base {
+        true => bases_of(&snapshot, candidates, &images)?,
+        false => Vec::new(),
+    };
     let max_memory_bytes = options.max_memory_bytes;
-    Ok(LoadPlan { images, room, spooled_bytes, max_memory_bytes, bases })
+    Ok(LoadPlan { images, room, spooled_bytes, deletes, max_memory_bytes, bases })
 }
 
 pub(super) struct Planner<'a> {
@@ -194,7 +201,9 @@ impl Planner<'_> {
                 true => self.layer_or_repair(&of)?,
                 false => self.layer(&of)?,
             };
-            if self.options.verify_base && how != How::Present {
+            // Before the way back is removed, everything that is kept is known to be whole.
+            let is_last_chance = self.options.delete_base && delta.is_some();
+            if is_last_chance || (self.options.verify_base && how != How::Present) {
                 self.known.expect_sound(&layer.kept_layers(), self.progress)?;
             }
             if let Some(size_bytes) = layer.size_bytes.filter(|_| layer.will_be_whole()) {

@@ -101,29 +101,12 @@ pub fn verify(
     Ok(found)
 }
 
-/// Looks at the index, at every manifest, and at the size of every layer, without reading layers.
+/// Looks at the index, at every manifest, and at the sizes of configs, layers and block digests. Opens
+/// nothing for writing, takes no lock, and reads no layer.
 pub fn check(store: &Store) -> Result<CheckReport, QueryError> {
-    let snapshot = store.snapshot()?;
-    let layers = snapshot.layers();
-    let mut report = CheckReport {
-        images: (snapshot.images.len() + snapshot.broken.len()) as u64,
-        layers: layers.len() as u64,
-        damage: Vec::new(),
-    };
-    for layer in layers {
-        let found_bytes = store.layer(layer.diff_id)?.map(|found| found.size_bytes);
-        let damage = match found_bytes {
-            Some(found_bytes) if found_bytes == layer.size_bytes => continue,
-            Some(found_bytes) => {
-                let (expected_bytes, ranges) = (layer.size_bytes, Vec::new());
-                LayerDamage::WrongSize { expected_bytes, found_bytes, ranges }
-            }
-            None => LayerDamage::Missing,
-        };
-        report.damage.push(Damage::of_layer(layer.diff_id.0, layer.images, damage));
-    }
-    report.damage.extend(snapshot.broken.into_iter().map(Damage::of_image));
-    Ok(report)
+    let found = store.check()?;
+    let (images, layers) = (found.images, found.layers);
+    Ok(CheckReport { images, layers, damage: Verification::of(found).damage })
 }
 
 impl Verification {
