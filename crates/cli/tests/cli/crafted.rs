@@ -40,7 +40,7 @@ impl Crafted {
     }
 }
 
-fn add(archive: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) {
+pub(crate) fn add(archive: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) {
     let mut header = tar::Header::new_ustar();
     header.set_size(bytes.len() as u64);
     header.set_mode(0o644);

@@ -5,6 +5,7 @@ mod crafted;
 mod delta;
 mod device;
 mod edit;
+mod engine_failures;
 mod errors;
 mod help;
 mod load;
