@@ -56,7 +56,10 @@ pub(super) fn delete_bases(
                 freed_bytes: removed.freed_bytes,
             }),
             Err(EditError::Resolve(ResolveError::NotFound { .. })) => {}
-            Err(source) => return Err(LoadError::DeleteBase { base: *id, source }),
+            Err(error) => {
+                let (base, source) = (*id, Box::new(error));
+                return Err(LoadError::DeleteBase { base, source });
+            }
         }
     }
     Ok(report)

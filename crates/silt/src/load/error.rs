@@ -156,7 +156,7 @@ pub enum LoadError {
         /// The base.
         base: ImageId,
         /// Why not.
-        source: store::EditError,
+        source: Box<store::EditError>,
     },
     /// Another store that was named cannot be opened.
     #[error("cannot take base layers from there")]
