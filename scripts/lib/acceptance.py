@@ -70,6 +70,7 @@ def judge(results):
              lambda x: ratio(x.apply("default", "cpu_seconds"), ENGINE_LOAD_SECONDS[x.name]), at_most(0.5)),
         each("the same bytes with 1, 2 and 8 threads",
              facts, lambda x: x.same_for_all_jobs, lambda value, x: value, "{}"),
+        *growth(results["growth"]),
     ]
 
 
@@ -121,6 +122,26 @@ def mean(aim, pairs, value_of, limit):
         return Line(aim, "not measured", None)
     found = geometric_mean(values)
     return Line(aim, f"{found:.3f} over {len(values)} pairs", found <= limit)
+
+
+def growth(measured):
+    """Eight times the input takes no more time for each byte, and no more memory than allowed."""
+    time = "CPU time of `default` for each byte grows by ≤ 25 % from the smallest input to the largest"
+    memory = "peak RSS at the largest input ≤ 512 + 40 MB, with `--memory 64M` ≤ 64 + 40 MB"
+    if not measured:
+        return [Line(time, "not measured", None), Line(memory, "not measured", None)]
+    first, last = measured["points"][0], measured["points"][-1]
+    if any(x["runs"][name]["problem"] for x in (first, last) for name in ("default", "64M")):
+        return [Line(time, "Silt failed", False), Line(memory, "Silt failed", False)]
+    slower = cpu_per_byte(last) / cpu_per_byte(first)
+    rss = {name: last["runs"][name]["create"]["peak_rss_bytes"] for name in ("default", "64M")}
+    is_kept = (rss["default"] <= 512 * MB + BUDGET_SLACK_BYTES, rss["64M"] <= 64 * MB + BUDGET_SLACK_BYTES)
+    text = ", ".join(f"{name} {value:,} bytes" for name, value in rss.items())
+    return [Line(time, f"× {slower:.2f}", slower <= 1.25), Line(memory, text, all(is_kept))]
+
+
+def cpu_per_byte(point):
+    return point["runs"]["default"]["create"]["cpu_seconds"] / (point["old_bytes"] + point["new_bytes"])
 
 
 def golden(images):

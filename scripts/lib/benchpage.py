@@ -1,6 +1,7 @@
 """The page of results, as Markdown, from what a benchmark measured."""
 from acceptance import PairFacts, judge
 from peers import PEERS
+from siltbench import VARIANTS
 
 LEVELS = ("fast", "default", "best")
 BALENA = ("balena-fast", "balena", "balena-best")
@@ -17,8 +18,9 @@ def page(results):
 
 def introduction(results):
     machine, silt = results["machine"], results["silt"]
+    source = f"commit {silt['commit']}" if silt["commit"] else f"binary {silt['binary'][:12]}"
     programs = ", ".join(f"{name} {version}" for name, version in results["programs"].items())
-    return (f"Written by `scripts/bench` on {results['measured']}: {silt['version']} (commit {silt['commit']}), "
+    return (f"Written by `scripts/bench` on {results['measured']}: {silt['version']} ({source}), "
             f"{machine['processor']}, {machine['cores']} cores, {machine['memory_bytes'] / 1e9:.0f} GB, "
             f"{machine['system']}; {programs}.\n\n"
             "Every delta was applied, and what came of it compared with the new image. A peer makes one delta of the "
@@ -109,6 +111,10 @@ def growth_cell(outcome):
 def problems_text(facts):
     rows = [f"- {x.name}, {program}: {outcome['problem']}" for x in facts
             for program, outcome in x.outcomes.items() if outcome["problem"]]
+    expected = [*(x.name for x in PEERS), *(x.name for x in VARIANTS)]
+    for x in facts:
+        if left_out := [name for name in expected if name not in x.outcomes]:
+            rows.append(f"- {x.name}: {', '.join(left_out)} not run")
     return "## Not measured\n\n" + "\n".join(rows) if rows else ""
 
 
