@@ -5,13 +5,14 @@ from siltbench import VARIANTS
 
 LEVELS = ("fast", "default", "best")
 BALENA = ("balena-fast", "balena", "balena-best")
+SHOWN_KINDS = 6
 MB = 1_000_000
 
 
 def page(results):
     facts = [PairFacts(name, pair) for name, pair in results["pairs"].items()]
     parts = ["# Benchmarks", introduction(results), pairs_text(facts), sizes_text(facts), balena_text(facts, results),
-             create_text(facts), apply_text(facts), aims_text(results), growth_text(results["growth"]),
+             kinds_text(facts), create_text(facts), apply_text(facts), aims_text(results), growth_text(results["growth"]),
              problems_text(facts)]
     return "\n\n".join(x for x in parts if x) + "\n"
 
@@ -58,6 +59,17 @@ def balena_text(facts, results):
             "\n\nThe engine opens a file for each COPY, so their number is a cost. In brackets ours ÷ librsync with gzip -6. " +
             "Deltas that balenaEngine made itself (testdata/golden), "
             f"as saved with gzip -6, and ours, in bytes: {golden}." * bool(golden))
+
+
+def kinds_text(facts):
+    rows = []
+    for x in facts:
+        kinds = sorted(x.good("default").get("kinds", {}).items(), key=lambda kind: -kind[1])
+        if kinds:
+            rows.append([x.name, ", ".join(f"{name} {size(spent)}" for name, spent in kinds[:SHOWN_KINDS] if spent)])
+    if not rows:
+        return ""
+    return "## What `default` spends its bytes on\n\n" + table(["pair", "sorts of files"], rows)
 
 
 def create_text(facts):

@@ -62,6 +62,7 @@ def create(silt, pair, arguments, build, delta):
     run = succeed(silt.run(build, "image", "delta", pair.old_id, pair.new_id, "-o", delta, "--json", *arguments))
     report = json.loads(run.stdout)
     return {"delta_bytes": delta.stat().st_size, "scratch_bytes": report["scratch_bytes"],
+            "kinds": {x["kind"]: x["stored_bytes"] for x in report.get("kinds", [])},
             "create": measurements(run)}
 
 
