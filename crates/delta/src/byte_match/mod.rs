@@ -9,7 +9,7 @@ pub(crate) mod cost;
 mod scan;
 mod suffix;
 
-pub(crate) use scan::match_in_styles;
+pub(crate) use scan::match_labelled;
 pub use scan::{match_bytes, match_exact_runs};
 
 /// A range of the new bytes that is like a range of the old ones.

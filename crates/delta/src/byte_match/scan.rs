@@ -24,6 +24,13 @@ const STYLES: [Style; 2] = [
     Style { min_gain_bytes: 24, difference_penalty: 2, cover_cost: 60, difference_cost: 20 },
 ];
 
+/// The same for executables whose references have become labels. Covers in pieces cost less there, since
+/// what is unequal in them is no reference that moved.
+const LABELLED_STYLES: [Style; 2] = [
+    Style { min_gain_bytes: 8, difference_penalty: 1, cover_cost: 40, difference_cost: 14 },
+    Style { min_gain_bytes: 16, difference_penalty: 2, cover_cost: 40, difference_cost: 14 },
+];
+
 /// With fewer covers than this, there is nothing to choose between styles.
 const MIN_COVERS_TO_COMPARE: usize = 8;
 
@@ -33,24 +40,30 @@ const LONG_MATCH_BYTES: usize = 64;
 /// The covers of `new` by `old`, in the order of `new`, none overlapping another, or `None` where
 /// `old` is longer than [`super::MAX_OLD_BYTES`].
 pub fn match_bytes(old: &[u8], new: &[u8]) -> Option<Vec<ByteCover>> {
-    let styles = match_in_styles(old, new)?;
+    let styles = match_in_styles(old, new, &STYLES)?;
     match styles.len() {
         1 => styles.into_iter().next(),
         _ => styles.into_iter().min_by_key(|covers| estimate_bytes(old, new, covers)),
     }
 }
 
+/// The covers of `new` by `old`, executables whose references have become labels, in the styles of
+/// which one is to be chosen.
+pub(crate) fn match_labelled(old: &[u8], new: &[u8]) -> Option<Vec<Vec<ByteCover>>> {
+    match_in_styles(old, new, &LABELLED_STYLES)
+}
+
 /// The covers of `new` by `old` in each style, or in one where there is nothing to choose.
-pub(crate) fn match_in_styles(old: &[u8], new: &[u8]) -> Option<Vec<Vec<ByteCover>>> {
+fn match_in_styles(old: &[u8], new: &[u8], styles: &[Style; 2]) -> Option<Vec<Vec<ByteCover>>> {
     if let Some(whole) = nearly_equal(old, new) {
         return Some(vec![vec![whole]]);
     }
     let index = SuffixIndex::of(old)?;
-    let covers = scan_all(old, new, &index, STYLES[0]);
+    let covers = scan_all(old, new, &index, styles[0]);
     if covers.len() < MIN_COVERS_TO_COMPARE {
         return Some(vec![covers]);
     }
-    let others = scan_all(old, new, &index, STYLES[1]);
+    let others = scan_all(old, new, &index, styles[1]);
     Some(vec![covers, others])
 }
 

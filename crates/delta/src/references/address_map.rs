@@ -1,6 +1,6 @@
 //! Where old addresses are in the new file: by the covers, and by what earlier references taught.
 
-use super::cover_map::CoverMap;
+use super::cover_map::{CoverMap, Mapped};
 use super::learned::{LearnedMap, ZeroedMap};
 use super::segments::Segments;
 use super::site::{Kind, Meaning, Prediction, Site};
@@ -11,7 +11,8 @@ use super::{ReferenceError, RegionCover};
 pub(super) struct AddressMap {
     old: Segments,
     new: Segments,
-    covers: CoverMap,
+    covers: Vec<RegionCover>,
+    by_old: CoverMap,
     learned: LearnedMap,
     zeroed: ZeroedMap,
 }
@@ -22,7 +23,8 @@ const MAX_GROWTH: u64 = 4;
 const MAX_GROWTH_BYTES: u64 = 4096;
 
 impl AddressMap {
-    pub(super) const BYTES_PER_COVER: u64 = CoverMap::BYTES_PER_COVER;
+    pub(super) const BYTES_PER_COVER: u64 =
+        CoverMap::BYTES_PER_COVER + size_of::<RegionCover>() as u64;
 
     pub(super) fn memory_bytes(region_bytes: u64) -> u64 {
         LearnedMap::memory_bytes(region_bytes) + ZeroedMap::MEMORY_BYTES
@@ -31,16 +33,26 @@ impl AddressMap {
     pub(super) fn new(
         old: &Segments,
         parameters: &[u8],
-        covers: &[RegionCover],
+        covers: Vec<RegionCover>,
         region_bytes: u64,
     ) -> Result<Self, ReferenceError> {
         Ok(Self {
             new: Segments::from_parameters(parameters, old)?,
             old: old.clone(),
-            covers: CoverMap::new(covers),
+            by_old: CoverMap::new(&covers),
+            covers,
             learned: LearnedMap::new(region_bytes),
             zeroed: ZeroedMap::default(),
         })
+    }
+
+    /// The covers, in order.
+    pub(super) fn covers(&self) -> &[RegionCover] {
+        &self.covers
+    }
+
+    fn map_offset(&self, offset: u64) -> Mapped {
+        self.by_old.map(&self.covers, offset)
     }
 
     /// Predicts what stands at `place` of the region for a site whose old bytes are `bytes`.
@@ -64,7 +76,7 @@ impl AddressMap {
             Meaning::Backward { target } => base()?.wrapping_sub(self.map(target)?),
             Meaning::Length { start, end } => self.length(start, end)?,
             Meaning::FileOffset(offset) => {
-                self.covers.map(offset.saturating_sub(1)).offset.wrapping_add(1)
+                self.map_offset(offset.saturating_sub(1)).offset.wrapping_add(1)
             }
         })
     }
@@ -97,7 +109,7 @@ impl AddressMap {
     /// Where an old address went, by the covers and the segments alone.
     fn by_covers(&self, address: u64) -> Option<MappedAddress> {
         if let Some(offset) = self.old.offset_of(address) {
-            let mapped = self.covers.map(offset);
+            let mapped = self.map_offset(offset);
             let (is_exact, in_file) = (mapped.is_exact, true);
             let address = self.new.address_of(mapped.offset)?;
             return Some(MappedAddress { address, is_exact, in_file });
@@ -120,7 +132,7 @@ impl AddressMap {
     pub(super) fn trace(&self, address: u64) -> Option<(u64, Option<(u64, u64)>)> {
         let mapped = self.by_covers(address)?.address;
         let exact = self.old.offset_of(address).and_then(|old| {
-            let new = self.covers.map(old);
+            let new = self.map_offset(old);
             new.is_exact.then_some((old, new.offset))
         });
         Some((mapped, exact))

@@ -1,24 +1,26 @@
 //! Where old bytes went: covers turned around.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use super::RegionCover;
 
-/// Old bytes of which one cover, the longest of those that have them, says where they went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Run {
-    start: u32,
-    end: u32,
-    /// Offset in the new file of what is like the byte at `start`.
-    to: u32,
+/// Of the covers that have an old byte, so many that start last are looked at to find the longest,
+/// and the one that ends last.
+const LOOK_BACK: usize = 8;
+
+/// A cover, in the order of the old file.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    /// Where it starts in the old file.
+    old: u32,
+    /// Its number.
+    cover: u32,
+    /// Number of the cover that ends last in the old file, of this and those before it.
+    furthest: u32,
 }
 
 /// Maps offsets in the old file to offsets in the new one.
 #[derive(Debug, Default)]
 pub(super) struct CoverMap {
-    /// By `start`, none overlapping another.
-    runs: Vec<Run>,
+    entries: Vec<Entry>,
 }
 
 /// An offset in the new file.
@@ -30,74 +32,61 @@ pub(super) struct Mapped {
 }
 
 impl CoverMap {
-    /// Bytes that a map takes while it is built, for each cover: the runs, of which there are less
-    /// than two, the order and the heap.
-    pub(super) const BYTES_PER_COVER: u64 = 2 * size_of::<Run>() as u64 + 4 + 8;
+    /// Bytes that a map takes for each cover.
+    pub(super) const BYTES_PER_COVER: u64 = size_of::<Entry>() as u64;
 
     pub(super) fn new(covers: &[RegionCover]) -> Self {
-        let mut order: Vec<u32> = (0..u32::try_from(covers.len()).unwrap_or(u32::MAX)).collect();
+        let numbered = (0..u32::MAX).zip(covers);
+        let entry =
+            |(cover, at): (u32, &RegionCover)| Entry { old: at.old, cover, furthest: cover };
+        let mut entries: Vec<Entry> = numbered.map(entry).collect();
+        entries.sort_unstable_by_key(|entry| (entry.old, entry.cover));
+        let mut furthest = (0, 0);
+        for entry in &mut entries {
+            let end = covers[entry.cover as usize].old_end();
+            if end > furthest.0 {
+                furthest = (end, entry.cover);
+            }
+            entry.furthest = furthest.1;
+        }
+        Self { entries }
+    }
+
+    /// Where the old byte at `offset` went, by the covers that the map was made of.
+    pub(super) fn map(&self, covers: &[RegionCover], offset: u64) -> Mapped {
         let cover = |number: u32| &covers[number as usize];
-        order.sort_unstable_by_key(|&number| (cover(number).old, number));
-        let mut starting = order.iter().copied().peekable();
-        // The longest cover first, of equal ones the first.
-        let mut active: BinaryHeap<(u32, Reverse<u32>)> = BinaryHeap::new();
-        let mut map = Self { runs: Vec::with_capacity(2 * covers.len()) };
-        let mut at = 0;
-        loop {
-            if active.is_empty() {
-                let Some(&next) = starting.peek() else { break };
-                at = cover(next).old;
-            }
-            while let Some(number) = starting.next_if(|&number| cover(number).old <= at) {
-                active.push((cover(number).length, Reverse(number)));
-            }
-            let Some(&(_, Reverse(top))) = active.peek() else { break };
-            let top = cover(top);
-            if top.old_end() <= at {
-                active.pop();
-                continue;
-            }
-            let next_start = starting.peek().map_or(u32::MAX, |&number| cover(number).old);
-            let end = top.old_end().min(next_start);
-            map.push(Run { start: at, end, to: top.target + (at - top.old) });
-            at = end;
+        let after = self.entries.partition_point(|entry| u64::from(entry.old) <= offset);
+        let before = &self.entries[..after];
+        let furthest = before.last().map(|entry| cover(entry.furthest));
+        if let Some(furthest) = furthest.filter(|cover| offset < cover.old_end().into()) {
+            let recent = before.iter().rev().take(LOOK_BACK).map(|entry| cover(entry.cover));
+            let has = recent.filter(|cover| offset < cover.old_end().into());
+            let longest =
+                has.fold(
+                    furthest,
+                    |longest, cover| {
+                        if cover.length > longest.length { cover } else { longest }
+                    },
+                );
+            return Mapped { offset: longest.prolonged(offset), is_exact: true };
         }
-        map.runs.shrink_to_fit();
-        map
-    }
-
-    fn push(&mut self, run: Run) {
-        match self.runs.last_mut() {
-            Some(last) if last.end == run.start && last.to + (last.end - last.start) == run.to => {
-                last.end = run.end;
-            }
-            _ => self.runs.push(run),
-        }
-    }
-
-    /// Where the old byte at `offset` went.
-    pub(super) fn map(&self, offset: u64) -> Mapped {
-        let after = self.runs.partition_point(|run| u64::from(run.start) <= offset);
-        let before = after.checked_sub(1).map(|i| &self.runs[i]);
-        if let Some(run) = before.filter(|run| offset < run.end.into()) {
-            return Mapped { offset: run.prolonged(offset), is_exact: true };
-        }
-        let nearest = match (before, self.runs.get(after)) {
+        let next = self.entries.get(after).map(|entry| cover(entry.cover));
+        let nearest = match (furthest, next) {
             (Some(before), Some(after)) => {
-                let from_before = offset - u64::from(before.end) + 1;
-                let to_after = u64::from(after.start) - offset;
+                let from_before = offset - u64::from(before.old_end()) + 1;
+                let to_after = u64::from(after.old) - offset;
                 Some(if from_before <= to_after { before } else { after })
             }
             (before, after) => before.or(after),
         };
-        Mapped { offset: nearest.map_or(offset, |run| run.prolonged(offset)), is_exact: false }
+        Mapped { offset: nearest.map_or(offset, |cover| cover.prolonged(offset)), is_exact: false }
     }
 }
 
-impl Run {
-    /// Where `offset` would be if the run went on to it; wraps below zero.
+impl RegionCover {
+    /// Where the old `offset` would be if the cover went on to it; wraps below zero.
     fn prolonged(&self, offset: u64) -> u64 {
-        offset.wrapping_sub(self.start.into()).wrapping_add(self.to.into())
+        offset.wrapping_sub(self.old.into()).wrapping_add(self.target.into())
     }
 }
 
@@ -106,17 +95,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// One old byte after the other, the plain way.
-    fn naive(covers: &[RegionCover], offset: u32) -> Option<u64> {
-        let has = covers.iter().filter(|c| (c.old..c.old_end()).contains(&offset));
-        let longest = has.rev().max_by_key(|cover| cover.length)?;
-        Some(u64::from(longest.target + (offset - longest.old)))
-    }
-
     proptest! {
         #[test]
-        fn the_longest_cover_says_where_a_byte_went(
-            parts in proptest::collection::vec((0u32..5, 0u32..90, 1u32..30), 0..12),
+        fn a_long_cover_says_where_a_byte_went(
+            parts in proptest::collection::vec((0u32..5, 0u32..90, 1u32..30), 0..30),
         ) {
             let mut end = 0;
             let covers: Vec<_> = parts.iter().map(|&(gap, old, length)| {
@@ -125,15 +107,31 @@ mod tests {
                 cover
             }).collect();
             let map = CoverMap::new(&covers);
-            prop_assert!(map.runs.len() < 2 * covers.len().max(1));
             for offset in 0..130 {
-                let mapped = map.map(offset.into());
-                let expected = naive(&covers, offset);
-                prop_assert_eq!(mapped.is_exact, expected.is_some(), "{}", offset);
-                if let Some(expected) = expected {
-                    prop_assert_eq!(mapped.offset, expected, "{}", offset);
+                let mapped = map.map(&covers, offset.into());
+                let has: Vec<_> =
+                    covers.iter().filter(|c| (c.old..c.old_end()).contains(&offset)).collect();
+                prop_assert_eq!(mapped.is_exact, !has.is_empty(), "{}", offset);
+                let is_said = |c: &&&RegionCover| c.prolonged(offset.into()) == mapped.offset;
+                let longest = has.iter().map(|cover| cover.length).max();
+                if let Some(longest) = longest {
+                    let said = has.iter().filter(is_said).map(|cover| cover.length).max();
+                    let is_longest = said == Some(longest);
+                    let started = covers.iter().filter(|cover| cover.old <= offset).count();
+                    prop_assert!(is_longest || started > LOOK_BACK && said.is_some());
                 }
             }
         }
+    }
+
+    #[test]
+    fn between_covers_the_nearer_one_goes_on() {
+        let at = |target, old| RegionCover { target, old, length: 10 };
+        let covers = [at(100, 0), at(200, 20)];
+        let map = CoverMap::new(&covers);
+        let offset = |old| map.map(&covers, old).offset;
+        assert_eq!([9, 10, 14, 15, 16, 29, 30].map(offset), [109, 110, 114, 195, 196, 209, 210]);
+        let none = CoverMap::new(&[]).map(&[], 7);
+        assert_eq!((none.offset, none.is_exact), (7, false));
     }
 }

@@ -39,7 +39,6 @@ pub struct Predictor {
     elf: Elf,
     unwind: Option<Checkpoints>,
     map: AddressMap,
-    covers: Vec<RegionCover>,
     /// The cover at hand, and how much of it is done.
     cover: usize,
     done: u32,
@@ -53,7 +52,7 @@ impl Predictor {
 
     /// Bytes that a predictor takes, everything together, that of `covers` included.
     pub fn memory_bytes(region_bytes: u64, covers: u64) -> u64 {
-        let per_cover = size_of::<RegionCover>() as u64 + AddressMap::BYTES_PER_COVER;
+        let per_cover = AddressMap::BYTES_PER_COVER;
         let sites = 2 * (PIECE_BYTES / 4) * size_of::<Site>() as u64;
         let fixed = Elf::MEMORY_BYTES + Checkpoints::MEMORY_BYTES + sites + 2 * PIECE_BYTES;
         let map = AddressMap::memory_bytes(region_bytes);
@@ -82,19 +81,19 @@ impl Predictor {
         }
         let unwind = elf.areas.iter().find(|area| area.kind == AreaKind::Unwind);
         let unwind = unwind.map(|area| Checkpoints::of(origin, &old, area)).transpose()?;
-        let map = AddressMap::new(&elf.segments, parameters, &covers, region_bytes)?;
+        let map = AddressMap::new(&elf.segments, parameters, covers, region_bytes)?;
         let (window, sites) = (Window::default(), Vec::new());
-        Ok(Self { old, elf, unwind, map, covers, cover: 0, done: 0, window, sites })
+        Ok(Self { old, elf, unwind, map, cover: 0, done: 0, window, sites })
     }
 
     /// The covers, in order.
     pub fn covers(&self) -> &[RegionCover] {
-        &self.covers
+        self.map.covers()
     }
 
     /// Offset in the region of the next piece; `None` after the last.
     pub fn position(&self) -> Option<u64> {
-        let cover = self.covers.get(self.cover)?;
+        let cover = self.map.covers().get(self.cover)?;
         Some(u64::from(cover.target) + u64::from(self.done))
     }
 
@@ -110,7 +109,7 @@ impl Predictor {
         out: &mut Vec<u8>,
     ) -> Result<Option<Piece>, R::Error> {
         out.clear();
-        let Some(&cover) = self.covers.get(self.cover) else { return Ok(None) };
+        let Some(&cover) = self.map.covers().get(self.cover) else { return Ok(None) };
         let start = u64::from(cover.old) + u64::from(self.done);
         let cover_end = u64::from(cover.old_end());
         let end = (start + PIECE_BYTES).min(cover_end);

@@ -12,7 +12,7 @@ use super::site::{Form, Kind, Meaning, Site};
 use super::unwind::Checkpoints;
 use super::window::Window;
 use super::{RegionCover, code, tables};
-use crate::byte_match::{ByteCover, match_in_styles};
+use crate::byte_match::{ByteCover, match_labelled};
 
 /// Two executables.
 pub(super) struct References<'a> {
@@ -41,13 +41,13 @@ const JUDGED_BYTES: usize = 24;
 pub(super) fn rematch(files: &References<'_>, first: &Plan) -> Vec<Vec<ByteCover>> {
     let masked = mask(files, first);
     let Some((old, new)) = masked else { return Vec::new() };
-    match_in_styles(&old, &new).unwrap_or_default()
+    match_labelled(&old, &new).unwrap_or_default()
 }
 
 fn mask(files: &References<'_>, first: &Plan) -> Option<(Vec<u8>, Vec<u8>)> {
     let region_covers: Vec<_> = first.covers.iter().filter_map(RegionCover::of).collect();
     let segments = &files.old_elf.segments;
-    let map = AddressMap::new(segments, &first.parameters, &region_covers, 0).ok()?;
+    let map = AddressMap::new(segments, &first.parameters, region_covers, 0).ok()?;
     let old_labels = labels(files.old, files.old_elf)?;
     let new_labels = labels(files.new, files.new_elf)?;
     let is_site = site_bytes(files.old.len(), &old_labels);
