@@ -15,7 +15,15 @@ pub(super) struct AddressMap {
     by_old: CoverMap,
     learned: LearnedMap,
     zeroed: ZeroedMap,
+    /// Where old pages were last seen to have gone, by their number.
+    pages: [(u64, u64); PAGES],
 }
+
+/// Pages that are remembered at once.
+const PAGES: usize = 32;
+
+/// The offset in a page.
+const PAGE: u64 = 0xfff;
 
 /// A length that is predicted is no more than this many times the old one …
 const MAX_GROWTH: u64 = 4;
@@ -43,6 +51,7 @@ impl AddressMap {
             covers,
             learned: LearnedMap::new(region_bytes),
             zeroed: ZeroedMap::default(),
+            pages: [(u64::MAX, 0); PAGES],
         })
     }
 
@@ -73,6 +82,8 @@ impl AddressMap {
             Meaning::Relative { target, .. }
             | Meaning::Based { target, .. }
             | Meaning::Absolute { target } => self.map(target)?.wrapping_sub(base()?),
+            Meaning::Page { target } => (self.map(target)? & !PAGE).wrapping_sub(base()?),
+            Meaning::PageOffset { target } => self.map(target)? & PAGE,
             Meaning::Backward { target } => base()?.wrapping_sub(self.map(target)?),
             Meaning::Length { start, end } => self.length(start, end)?,
             Meaning::FileOffset(offset) => {
@@ -89,9 +100,17 @@ impl AddressMap {
             }
             Meaning::Backward { .. } => self.new.address_of(place),
             Meaning::Based { base, .. } => self.map(base),
+            Meaning::Page { .. } => self.new.address_of(place).map(|address| address & !PAGE),
+            Meaning::PageOffset { target } => self.page_of(target),
             Meaning::Absolute { .. } => Some(0),
             Meaning::Length { .. } | Meaning::FileOffset(_) => None,
         }
+    }
+
+    /// The new page of what an old page holds, as an instruction for it said last.
+    fn page_of(&self, target: u64) -> Option<u64> {
+        let (old, new) = self.pages[page_slot(target)];
+        (old == target >> 12).then_some(new)
     }
 
     fn length(&self, start: u64, end: u64) -> Option<u64> {
@@ -138,13 +157,22 @@ impl AddressMap {
         Some((mapped, exact))
     }
 
+    fn learn_page(&mut self, site: &Site, place: u64, target: u64, actual: u64) {
+        if let Some(base) = self.base(site, place) {
+            let page = base.wrapping_add(site.form.operand(actual));
+            self.pages[page_slot(target)] = (target >> 12, page);
+        }
+    }
+
     /// Takes in what stands at `place` for `site`.
     pub(super) fn learn(&mut self, site: &Site, place: u64, actual: u64) {
         let old = match site.meaning {
             Meaning::Relative { target, .. }
             | Meaning::Backward { target }
             | Meaning::Based { target, .. }
+            | Meaning::PageOffset { target }
             | Meaning::Absolute { target } => target,
+            Meaning::Page { target } => return self.learn_page(site, place, target, actual),
             Meaning::Length { .. } | Meaning::FileOffset(_) => return,
         };
         let Some(base) = self.base(site, place) else { return };
@@ -171,6 +199,12 @@ impl AddressMap {
             self.learned.set(old, new, is_trusted);
         }
     }
+}
+
+/// Where the page of an address is remembered.
+fn page_slot(address: u64) -> usize {
+    // Below the length, by the remainder.
+    usize::try_from((address >> 12) % PAGES as u64).unwrap_or(0)
 }
 
 /// An address in the new file.

@@ -6,7 +6,7 @@ use super::Machine;
 use super::elf::{Area, Elf};
 use super::site::Site;
 use super::window::Window;
-use super::x86_64;
+use super::{aarch64, x86_64};
 
 /// Finds the sites of instructions that start in `range`, in order. None goes past `end`.
 pub(super) fn find(
@@ -19,7 +19,26 @@ pub(super) fn find(
 ) {
     match elf.machine {
         Some(Machine::X86_64) => find_x86_64(elf, area, window, range, end, sites),
+        Some(Machine::Aarch64) => find_aarch64(elf, area, window, range, end, sites),
         None => {}
+    }
+}
+
+fn find_aarch64(
+    elf: &Elf,
+    area: &Area,
+    window: &Window,
+    range: &Range<u64>,
+    end: u64,
+    sites: &mut Vec<Site>,
+) {
+    let misaligned = area.address_of(range.start).wrapping_neg() & 3;
+    let mut at = range.start + misaligned;
+    while at < range.end && at + 4 <= end {
+        let Some(word) = window.u32(at) else { break };
+        let instruction = aarch64::Instruction { window, at, address: area.address_of(at), word };
+        sites.extend(aarch64::find(&instruction, &elf.segments));
+        at += 4;
     }
 }
 

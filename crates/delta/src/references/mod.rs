@@ -9,6 +9,7 @@
 //! - `elf` reads the old file's headers; `tables`, `unwind` and `code` find the sites.
 //! - `cover_map`, `learned` and `address_map` say where old places are now.
 
+mod aarch64;
 mod address_map;
 mod code;
 mod cover_map;
@@ -36,6 +37,8 @@ use crate::read_at::ReadError;
 pub enum Machine {
     /// x86-64, 64-bit ELF.
     X86_64,
+    /// AArch64, 64-bit ELF, little-endian.
+    Aarch64,
 }
 
 impl Machine {
@@ -43,18 +46,20 @@ impl Machine {
     pub fn id(self) -> u8 {
         match self {
             Self::X86_64 => 1,
+            Self::Aarch64 => 2,
         }
     }
 
     /// The machine of that number.
     pub fn of_id(id: u8) -> Option<Self> {
-        [Self::X86_64].into_iter().find(|machine| machine.id() == id)
+        [Self::X86_64, Self::Aarch64].into_iter().find(|machine| machine.id() == id)
     }
 
     /// The machine of that `e_machine`.
     fn of_elf(number: u64) -> Option<Self> {
         match number {
             62 => Some(Self::X86_64),
+            183 => Some(Self::Aarch64),
             _ => None,
         }
     }

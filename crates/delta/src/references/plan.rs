@@ -17,6 +17,9 @@ pub struct Plan {
     pub covers: Vec<ByteCover>,
 }
 
+/// A region gains so many bytes at least: it has covers and parameters of its own.
+const MIN_GAIN_BYTES: usize = 32;
+
 /// Files that need fewer bytes by plain matching are not matched again: there is little to be gained.
 const MIN_BYTES_TO_REMATCH: usize = 256;
 
@@ -48,7 +51,7 @@ pub fn plan(old: &[u8], new: &[u8], covers: &[ByteCover]) -> Option<Plan> {
 
     let plain_bytes = cost::estimate_bytes(old, new, covers);
     let trial = Trial::of(old, new, &first)?;
-    let mut best = (plain_bytes, None);
+    let mut best = (plain_bytes.saturating_sub(MIN_GAIN_BYTES), None);
     let mut candidates = Vec::new();
     if plain_bytes > MIN_BYTES_TO_REMATCH {
         let references = References { old, new, old_elf: &old_elf, new_elf: &new_elf };

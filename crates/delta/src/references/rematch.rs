@@ -103,6 +103,8 @@ impl Label {
             Meaning::Relative { target, .. }
             | Meaning::Backward { target }
             | Meaning::Based { target, .. }
+            | Meaning::Page { target }
+            | Meaning::PageOffset { target }
             | Meaning::Absolute { target } => target,
             Meaning::Length { .. } | Meaning::FileOffset(_) => return None,
         };

@@ -1,5 +1,7 @@
 //! A reference in the old bytes: where it stands, how it is spelled, and what it means.
 
+use super::aarch64;
+
 /// A place in the old file that refers to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Site {
@@ -28,6 +30,10 @@ pub(super) enum Meaning {
     Based { target: u64, base: u64 },
     /// The target's address.
     Absolute { target: u64 },
+    /// The target's page of 4096 bytes less that of the site.
+    Page { target: u64 },
+    /// The target's offset in its page.
+    PageOffset { target: u64 },
     /// The length from `start` to `end`, the address after the last byte.
     Length { start: u64, end: u64 },
     /// An offset in the file.
@@ -103,14 +109,26 @@ pub(super) enum Form {
     Unsigned32,
     /// Eight bytes, little-endian.
     Word64,
+    /// AArch64: B, BL; 26 bits of words.
+    A64Branch26,
+    /// AArch64: B.cond, CBZ, CBNZ, LDR (literal); 19 bits of words.
+    A64Branch19,
+    /// AArch64: TBZ, TBNZ; 14 bits of words.
+    A64Branch14,
+    /// AArch64: ADRP; 21 bits of pages.
+    A64Page,
+    /// AArch64: ADR; 21 bits of bytes.
+    A64Address,
+    /// AArch64: ADD, or a load or store; 12 bits of units of 2^`scale` bytes.
+    A64PageOffset { scale: u32 },
 }
 
 impl Form {
     /// Bytes of the site.
     pub(super) fn width(self) -> u8 {
         match self {
-            Self::Signed32 | Self::Unsigned32 => 4,
             Self::Word64 => 8,
+            _ => 4,
         }
     }
 
@@ -120,25 +138,33 @@ impl Form {
             Self::Signed32 => sign_extend(bytes, 32),
             Self::Unsigned32 => bytes & 0xffff_ffff,
             Self::Word64 => bytes,
+            _ => aarch64::operand(self, bytes),
         }
     }
 
     /// `bytes` with another operand; bits that do not fit are lost.
-    pub(super) fn with_operand(self, _bytes: u64, operand: u64) -> u64 {
+    pub(super) fn with_operand(self, bytes: u64, operand: u64) -> u64 {
         match self {
             Self::Signed32 | Self::Unsigned32 => operand & 0xffff_ffff,
             Self::Word64 => operand,
+            _ => aarch64::with_operand(self, bytes, operand),
         }
     }
 
     /// The bits of a site in an order in which a change of the operand is a small number.
     pub(super) fn unfold(self, bytes: u64) -> u64 {
-        bytes
+        match self {
+            Self::Signed32 | Self::Unsigned32 | Self::Word64 => bytes,
+            _ => aarch64::unfold(self, bytes),
+        }
     }
 
     /// Undoes [`Self::unfold`].
     pub(super) fn fold(self, bits: u64) -> u64 {
-        bits
+        match self {
+            Self::Signed32 | Self::Unsigned32 | Self::Word64 => bits,
+            _ => aarch64::fold(self, bits),
+        }
     }
 }
 

@@ -2,12 +2,19 @@
 
 use std::ops::Range;
 
+use super::Machine;
 use super::elf::{Area, AreaKind, Elf};
 use super::site::{Form, Kind, Meaning, Site, sign_extend};
 use super::window::Window;
 
-/// `R_X86_64_RELATIVE` and `R_X86_64_IRELATIVE`.
-const RELATIVE_RELOCATIONS: [u64; 2] = [8, 37];
+/// Relocations whose addend is an address: `RELATIVE` and `IRELATIVE`.
+fn is_relative(machine: Option<Machine>, kind: u64) -> bool {
+    match machine {
+        Some(Machine::X86_64) => matches!(kind, 8 | 37),
+        Some(Machine::Aarch64) => matches!(kind, 1027 | 1032),
+        None => false,
+    }
+}
 
 /// Words below this are taken for numbers, unless the file is linked to a fixed address …
 const MIN_POINTER: u64 = 0x1000;
@@ -126,7 +133,7 @@ impl Entry<'_> {
     fn relocation(&self, mut put: impl FnMut(Site)) -> Option<()> {
         put(self.absolute(0, Kind::Relocation, self.word64(0)?));
         let kind = self.word64(8)? & 0xffff_ffff;
-        if RELATIVE_RELOCATIONS.contains(&kind) {
+        if is_relative(self.elf.machine, kind) {
             put(self.absolute(16, Kind::Relocation, self.word64(16)?));
         }
         Some(())

@@ -70,6 +70,7 @@ impl ElfBuilder {
     pub(crate) fn build(self) -> Built {
         let machine: u16 = match self.machine {
             Machine::X86_64 => 62,
+            Machine::Aarch64 => 183,
         };
         let mut bytes = vec![0; 64 + 56];
         let mut headers = vec![0u8; 64];
