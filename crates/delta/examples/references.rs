@@ -152,6 +152,9 @@ fn predictor(plan: &Plan, old: &[u8], new: &[u8]) -> Result<Predictor, Box<dyn E
     Ok(Predictor::new(machine, &old, range, parameters, covers, new.len() as u64)?)
 }
 
+/// What a predictor may take.
+const MEMORY_BYTES: u64 = 5 << 20;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let directory = std::env::args().nth(1).ok_or("which DIR?")?;
     let only: Vec<usize> = std::env::args().skip(2).map(|n| n.parse()).collect::<Result<_, _>>()?;
@@ -177,7 +180,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             plain.say_differences(old, &new[cover.new..cover.new + cover.length], &mut equal);
         }
         let start = Instant::now();
-        let plan = plan(&old, &new, &covers);
+        let plan = plan(&old, &new, &covers, MEMORY_BYTES);
         planning += start.elapsed();
         files += 1;
         bytes += new.len();

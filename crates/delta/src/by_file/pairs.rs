@@ -124,7 +124,7 @@ fn match_executables(
     let (old, new) = read_both(target, index, &pair.new, pair.old.origin, old_range)?;
     let covers = match_bytes(&old, &new).unwrap_or_default();
     let origin = OriginId(pair.old.origin);
-    let region = references::plan(&old, &new, &covers)
+    let region = references::plan(&old, &new, &covers, region_bytes)
         .and_then(|plan| executable_region(pair, origin, old_range.clone(), plan))
         .filter(|region| region.resident_bytes() <= region_bytes);
     let covers = match region {

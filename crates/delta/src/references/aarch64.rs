@@ -56,7 +56,8 @@ fn page_offset_form(word: u32) -> Option<Form> {
     // Loads and stores, unsigned offset; vectors of 128 bits say so in another place.
     if word & 0x3b00_0000 == 0x3900_0000 {
         let is_vector = word & 0x0480_0000 == 0x0480_0000;
-        let scale = if is_vector && word >> 30 == 0 { 4 } else { word >> 30 };
+        let size = u8::try_from(word >> 30).ok()?;
+        let scale = if is_vector && size == 0 { 4 } else { size };
         return Some(Form::A64PageOffset { scale });
     }
     None

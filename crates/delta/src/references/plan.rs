@@ -3,7 +3,7 @@
 use super::elf::Elf;
 use super::rematch::{References, rematch};
 use super::trial::Trial;
-use super::{Machine, RegionCover};
+use super::{Machine, Predictor, RegionCover};
 use crate::byte_match::{ByteCover, cost};
 
 /// How an executable is to be made out of an old one.
@@ -41,65 +41,85 @@ pub fn memory_bytes(old_bytes: u64, new_bytes: u64) -> u64 {
 
 /// Plans how `new` is made out of `old`, for which `covers` were found by plain matching.
 ///
-/// `None` where they are not executables of one machine, or nothing is gained by it.
-pub fn plan(old: &[u8], new: &[u8], covers: &[ByteCover]) -> Option<Plan> {
+/// `None` where they are not executables of one machine, or nothing is gained by it. Covers that pay the
+/// least are dropped until [`Predictor::memory_bytes`](super::Predictor::memory_bytes) is within `limit`.
+pub fn plan(old: &[u8], new: &[u8], covers: &[ByteCover], limit: u64) -> Option<Plan> {
     let read = |bytes: &[u8]| Elf::read(&bytes, &(0..bytes.len() as u64)).ok();
     let (old_elf, new_elf) = (read(old)?, read(new)?);
     let machine = old_elf.machine.filter(|_| old_elf.machine == new_elf.machine)?;
     let parameters = new_elf.segments.to_parameters(&old_elf.segments);
+    let limit = limit.checked_sub(parameters.len() as u64)?;
     let first = Plan { machine, parameters, covers: covers.to_vec() };
-
+    let most_covers = Predictor::most_covers(new.len() as u64, limit)?;
+    let mut search = Search { old, new, most_covers, best: None, best_bytes: 0 };
     let plain_bytes = cost::estimate_bytes(old, new, covers);
-    let trial = Trial::of(old, new, &first)?;
-    let mut best = (plain_bytes.saturating_sub(MIN_GAIN_BYTES), None);
-    let mut candidates = Vec::new();
+    search.best_bytes = plain_bytes.saturating_sub(MIN_GAIN_BYTES);
+    search.consider(first.clone());
     if plain_bytes > MIN_BYTES_TO_REMATCH {
         let references = References { old, new, old_elf: &old_elf, new_elf: &new_elf };
-        candidates = rematch(&references, &first);
+        for covers in rematch(&references, &first) {
+            search.consider(Plan { covers, ..first.clone() });
+        }
     }
-    keep_smaller(&mut best, old, new, first.clone(), Some(trial));
-    for covers in candidates {
-        keep_smaller(&mut best, old, new, Plan { covers, ..first.clone() }, None);
-    }
-    best.1
+    search.best
 }
 
-/// Takes the plan, or what is left of it when covers are dropped that do not pay, if it is better.
-fn keep_smaller(
-    best: &mut (usize, Option<Plan>),
-    old: &[u8],
-    new: &[u8],
-    plan: Plan,
-    trial: Option<Trial>,
-) {
-    let Some(trial) = trial.or_else(|| Trial::of(old, new, &plan)) else { return };
-    let pruned = prune(&plan, &trial);
-    let is_pruned = pruned.covers.len() < plan.covers.len();
-    if trial.bytes < best.0 {
-        *best = (trial.bytes, Some(plan));
+/// Looks for the smallest.
+struct Search<'a> {
+    old: &'a [u8],
+    new: &'a [u8],
+    most_covers: usize,
+    best: Option<Plan>,
+    /// What a plan must be smaller than.
+    best_bytes: usize,
+}
+
+impl Search<'_> {
+    /// Takes the plan, or what is left of it when covers are dropped that do not pay, if it is better.
+    fn consider(&mut self, plan: Plan) {
+        let Some(trial) = Trial::of(self.old, self.new, &plan) else { return };
+        let pruned = prune(&plan, &trial, self.most_covers);
+        let count = plan.covers.len();
+        self.keep_smaller(plan, &trial);
+        if pruned.covers.len() < count
+            && let Some(trial) = Trial::of(self.old, self.new, &pruned)
+        {
+            self.keep_smaller(pruned, &trial);
+        }
     }
-    if !is_pruned {
-        return;
-    }
-    let Some(trial) = Trial::of(old, new, &pruned) else { return };
-    if trial.bytes < best.0 {
-        *best = (trial.bytes, Some(pruned));
+
+    fn keep_smaller(&mut self, plan: Plan, trial: &Trial) {
+        if trial.bytes < self.best_bytes && plan.covers.len() <= self.most_covers {
+            self.best_bytes = trial.bytes;
+            self.best = Some(plan);
+        }
     }
 }
 
-/// Covers that cost less than their bytes would as literals. In 256ths of a byte.
-fn prune(plan: &Plan, trial: &Trial) -> Plan {
+/// Leaves out covers that cost more than their bytes would as literals, and of the others those that gain
+/// the least until there are no more than `most`.
+fn prune(plan: &Plan, trial: &Trial, most: usize) -> Plan {
+    let gains: Vec<i64> = (0..plan.covers.len()).map(|i| gain(plan, trial, i)).collect();
+    let mut paying: Vec<usize> = (0..gains.len()).filter(|&i| gains[i] >= 0).collect();
+    if paying.len() > most {
+        paying.sort_by_key(|&i| std::cmp::Reverse(gains[i]));
+        paying.truncate(most);
+        paying.sort_unstable();
+    }
+    let covers = paying.into_iter().map(|i| plan.covers[i]).collect();
+    Plan { covers, parameters: plan.parameters.clone(), machine: plan.machine }
+}
+
+/// What a cover gains, in 256ths of a byte: what its bytes would come to as literals, which are coded
+/// better by a fifth in the end than in the trial, less what it costs.
+fn gain(plan: &Plan, trial: &Trial, number: usize) -> i64 {
     let diagonal = |cover: &ByteCover| cover.old.wrapping_sub(cover.new);
-    let covers = &plan.covers;
-    let pays = |i: usize| {
-        let (cover, cost) = (&covers[i], &trial.covers[i]);
-        let before = i.checked_sub(1).map(|i| diagonal(&covers[i]));
-        let is_new_diagonal = before != Some(diagonal(cover));
-        let control = if is_new_diagonal { 4 * 256 } else { 2 * 256 };
-        let costs = control + cost.differences * 358 + cost.residuals * 563;
-        // What codes literals in the end is better by a fifth than what tried it.
-        cover.length * trial.literal_cost / 5 * 4 >= costs
-    };
-    let kept = (0..covers.len()).filter(|&i| pays(i)).map(|i| covers[i]).collect();
-    Plan { covers: kept, parameters: plan.parameters.clone(), machine: plan.machine }
+    let (cover, cost) = (&plan.covers[number], &trial.covers[number]);
+    let before = number.checked_sub(1).map(|before| diagonal(&plan.covers[before]));
+    let is_new_diagonal = before != Some(diagonal(cover));
+    let control = if is_new_diagonal { 4 * 256 } else { 2 * 256 };
+    let costs = control + cost.differences * 358 + cost.residuals * 563;
+    let literals = cover.length * trial.literal_cost / 5 * 4;
+    let signed = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+    signed(literals) - signed(costs)
 }

@@ -59,6 +59,12 @@ impl Predictor {
         covers.saturating_mul(per_cover).saturating_add(fixed).saturating_add(map)
     }
 
+    /// How many covers a predictor may have that takes no more than `limit` bytes, if it can at all.
+    pub(super) fn most_covers(region_bytes: u64, limit: u64) -> Option<usize> {
+        let rest = limit.checked_sub(Self::memory_bytes(region_bytes, 0))?;
+        Some(usize::try_from(rest / AddressMap::BYTES_PER_COVER).unwrap_or(usize::MAX))
+    }
+
     /// Begins a region of `region_bytes` that is made of the bytes `old` of `origin`.
     ///
     /// `covers` are in the order of the region, none overlapping another, and within region and old

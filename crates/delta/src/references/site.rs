@@ -120,7 +120,7 @@ pub(super) enum Form {
     /// AArch64: ADR; 21 bits of bytes.
     A64Address,
     /// AArch64: ADD, or a load or store; 12 bits of units of 2^`scale` bytes.
-    A64PageOffset { scale: u32 },
+    A64PageOffset { scale: u8 },
 }
 
 impl Form {
