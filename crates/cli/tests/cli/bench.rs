@@ -158,3 +158,17 @@ pub(crate) fn facts(set: &str) -> Value {
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
+
+/// Whether a program runs here; a test that needs it returns where it does not.
+#[allow(clippy::print_stderr)]
+pub(crate) fn has_tool(tool: &str, arguments: &[&str]) -> bool {
+    let runs = Command::new(tool).args(arguments).output().is_ok_and(|out| out.status.success());
+    if !runs {
+        assert!(
+            std::env::var_os("SILT_REQUIRE_TOOLS").is_none_or(|value| value != "1"),
+            "{tool} is missing or does not run"
+        );
+        eprintln!("skipped: {tool} {} does not run here", arguments.join(" "));
+    }
+    runs
+}

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::json;
 
-use crate::bench::{Bench, command_of, facts, golden, text};
+use crate::bench::{Bench, command_of, facts, golden, has_tool, text};
 use crate::crafted::Crafted;
 
 const BASE: &str = "golden-multi:base";
@@ -196,18 +195,4 @@ fn a_prune_works_on_a_full_disk() {
     assert!(done["freed_bytes"].as_u64().unwrap() > 800_000, "{done}");
     assert_eq!(images[0]["id"], facts("multi")["target"]["id"]);
     assert_eq!(images.as_array().unwrap().len(), 1);
-}
-
-/// Whether a program runs here; a test that needs it returns where it does not.
-#[allow(clippy::print_stderr)]
-fn has_tool(tool: &str, arguments: &[&str]) -> bool {
-    let runs = Command::new(tool).args(arguments).output().is_ok_and(|out| out.status.success());
-    if !runs {
-        assert!(
-            std::env::var_os("SILT_REQUIRE_TOOLS").is_none_or(|value| value != "1"),
-            "{tool} is missing or does not run"
-        );
-        eprintln!("skipped: {tool} {} does not run here", arguments.join(" "));
-    }
-    runs
 }

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::bench::{Bench, facts, golden, text};
+use crate::bench::{Bench, command_of, facts, golden, has_tool, text};
 
 /// Both images, and native and `balena` deltas between them beside the store.
 fn with_deltas() -> Bench {
@@ -251,4 +251,77 @@ fn another_store_may_be_closed_to_writing() {
     set(0o755);
     run.expect(0);
     inactive.run(&["image", "verify"]).expect(0);
+}
+
+/// Blocks in several places of two layers, and the repair killed at each call that writes, and failing
+/// at each: what is damaged afterwards was damaged before, and the next repair completes the work.
+#[test]
+fn a_repair_may_be_cut_short_anywhere() {
+    if !has_tool("strace", &["-V"]) {
+        return;
+    }
+    let bench = with_deltas();
+    let whole = bench.fingerprint();
+    let places =
+        [(layer("target", 1), [5, 300_000, 819_000]), (layer("target", 2), [9, 70_000, 1])];
+    for (call, fault) in [
+        ("pwrite64", "signal=KILL"),
+        ("pwrite64", "error=EIO"),
+        ("pwrite64", "error=ENOSPC"),
+        ("fsync", "signal=KILL"),
+        ("fsync", "error=EIO"),
+        ("?rename,?renameat,?renameat2", "signal=KILL"),
+        ("write", "signal=KILL"),
+    ] {
+        let mut calls = 0;
+        for when in 1.. {
+            places.iter().for_each(|(digits, offsets)| {
+                offsets.iter().for_each(|at| flip(&blob(&bench, digits), *at));
+            });
+            let damaged = bench.fingerprint();
+            let inject = format!("inject={call}:{fault}:when={when}");
+            let mut traced = command_of(Path::new("strace"));
+            traced.args([
+                "-f",
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                &inject,
+                env!("CARGO_BIN_EXE_silt"),
+            ]);
+            traced.args(["-q", "load", "-i", text(&bench.path("silt")), "--repair"]);
+            traced.env("SILT_ROOT", bench.path("store"));
+            let ended = traced.output().unwrap();
+            for (((path, now), (_, before)), (_, right)) in bench
+                .fingerprint()
+                .iter()
+                .filter(|(path, _)| !path.starts_with(bench.path("store/tmp")))
+                .zip(&damaged)
+                .zip(&whole)
+            {
+                let blocks =
+                    now.chunks(65_536).zip(before.chunks(65_536)).zip(right.chunks(65_536));
+                let is_safe = now.len() == right.len()
+                    && blocks
+                        .into_iter()
+                        .all(|((now, before), right)| now == before || now == right);
+                assert!(is_safe, "{call} {fault} {when}: {}", path.display());
+            }
+            bench.run(&["-q", "load", "-i", "silt", "--repair"]).expect(0);
+            bench.run(&["system", "prune"]).expect(0);
+            assert!(bench.fingerprint() == whole, "{call} {fault} {when}");
+            if ended.status.success() {
+                break;
+            }
+            calls += 1;
+        }
+        // Five blocks, and each layer is synced; nothing else of the store is written.
+        let expected = match call {
+            "pwrite64" => 5,
+            "fsync" => 2,
+            _ => 0,
+        };
+        assert!(calls >= expected, "{call} {fault}: {calls}");
+    }
 }
