@@ -115,3 +115,21 @@ fn a_base_that_is_removed_before_it_is_held_is_told_and_leaves_nothing() {
         }
     }
 }
+
+/// A layer that the delta reads comes later in the target, which shares it with the base: where the base
+/// is not here it is missing, and the delta is not at fault.
+#[test]
+fn a_base_that_is_not_here_is_missing_also_where_its_layer_comes_later() {
+    let old = Image::of_layers(vec![layer(1, 0), layer(2, 0)]);
+    let new = Image::of_layers(vec![layer(2, 7), layer(2, 0)]);
+    let old = layout_archive(&old, "app:old", Compression::None);
+    let new = layout_archive(&new, "app:new", Compression::None);
+    for format in FORMATS {
+        let builder = Device::holding(&[&old, &new]);
+        builder.keep_delta("app:old", "app:new", format, "app:delta");
+        let delta = builder.save(&["app:delta"], silt::save::ArchiveFormat::DockerArchive);
+        let error = Device::new().load(&delta).unwrap_err();
+        assert_eq!(error.kind(), FailureKind::BaseMissing, "{error}");
+        Device::holding(&[&old]).load(&delta).unwrap();
+    }
+}

@@ -330,7 +330,7 @@ impl Planner<'_> {
         for (number, origin) in (0u32..).zip(&needs.origins) {
             let diff_id = DiffId(Digest::from_bytes(*origin.diff_id()));
             match self.known.origin_size(diff_id)? {
-                None if delta.target.diff_ids[index..].contains(&diff_id) => {
+                None if makes_later(candidate, delta, index, diff_id) => {
                     return Err(LoadError::OriginTooEarly { layer, origin: diff_id });
                 }
                 None => missing.push(diff_id),
@@ -402,6 +402,14 @@ impl LayerPlan {
             Action::Write { .. } | Action::Repair(_) => Vec::new(),
         }
     }
+}
+
+/// Whether a delta has something for a layer that only comes at `index` or after it. What it leaves
+/// out there, or what its base has, is merely not here.
+fn makes_later(candidate: &Candidate<'_>, delta: &DeltaImage, index: usize, layer: DiffId) -> bool {
+    let is_of_base = delta.base_layers.as_ref().is_some_and(|layers| layers.contains(&layer));
+    let mut later = (index..).zip(&delta.target.diff_ids[index..]);
+    !is_of_base && later.any(|(i, id)| *id == layer && candidate.diff_id(i) != DiffId::EMPTY_LAYER)
 }
 
 fn warnings(target: &ImageConfig) -> Vec<String> {

@@ -52,10 +52,15 @@ pub(super) fn files_in(layer: LayerFile, ranges: &[ByteRange]) -> Vec<DamagedFil
             push(&mut found, ranges, member, FilePart::Contents, data..member.data.end + at);
         }
         let tail = at + map.tail;
+        if let Some(member) = damaged_member(&tar, tail) {
+            at = member.end();
+            push(&mut found, ranges, &member, FilePart::Header, tail..member.data.start);
+            push(&mut found, ranges, &member, FilePart::Contents, member.data.clone());
+            continue;
+        }
         at = next_header(&tar, tail);
         let unread = Member { header: tail, data: tail..at, kind: b'0', path: Vec::new() };
-        let is_end = is_zero_block(&tar, tail);
-        if !is_end && at < tar.size() {
+        if !is_zero_block(&tar, tail) && at < tar.size() {
             push(&mut found, ranges, &unread, FilePart::Header, tail..at);
         }
     }
@@ -82,16 +87,26 @@ fn push(
     }
 }
 
+/// The member of a header that fails its checksum and can be read all the same: another one, or the
+/// end of the tar, is where its size says.
+fn damaged_member(tar: &dyn ReadAt, at: u64) -> Option<Member> {
+    let block = read_block(tar, at)?;
+    let size = number(&block[124..136]).filter(|_| &block[257..262] == b"ustar")?;
+    let size = if matches!(block[156], b'1'..=b'6') { 0 } else { size };
+    let start = at + BLOCK_BYTES;
+    let path = block[..100].split(|byte| *byte == 0).next().unwrap_or_default().to_vec();
+    let data = start..start.checked_add(size)?;
+    let member = Member { header: at, data, kind: block[156], path };
+    let next = read_block(tar, member.end())?;
+    (is_header(&next) || next.iter().all(|byte| *byte == 0)).then_some(member)
+}
+
 /// Where the first header after `at` is, or the end. What looks like a header in the contents of a file
 /// whose own header is damaged is taken for one: a tar in a tar.
 fn next_header(tar: &dyn ReadAt, at: u64) -> u64 {
     let mut at = at.saturating_add(BLOCK_BYTES);
-    while at.checked_add(BLOCK_BYTES).is_some_and(|end| end <= tar.size()) {
-        let mut block: Block = [0; 512];
-        let is_read = tar.read_exact_at(&mut block, at).is_ok();
-        let is_header = &block[257..262] == b"ustar"
-            && number(&block[148..156]) == Some(u64::from(checksum(&block)));
-        if is_read && is_header {
+    while let Some(block) = read_block(tar, at) {
+        if is_header(&block) {
             return at;
         }
         at += BLOCK_BYTES;
@@ -99,9 +114,18 @@ fn next_header(tar: &dyn ReadAt, at: u64) -> u64 {
     tar.size()
 }
 
-fn is_zero_block(tar: &dyn ReadAt, at: u64) -> bool {
+fn read_block(tar: &dyn ReadAt, at: u64) -> Option<Block> {
     let mut block: Block = [0; 512];
-    tar.read_exact_at(&mut block, at).is_err() || block.iter().all(|byte| *byte == 0)
+    let is_inside = at.checked_add(BLOCK_BYTES).is_some_and(|end| end <= tar.size());
+    (is_inside && tar.read_exact_at(&mut block, at).is_ok()).then_some(block)
+}
+
+fn is_header(block: &Block) -> bool {
+    &block[257..262] == b"ustar" && number(&block[148..156]) == Some(u64::from(checksum(block)))
+}
+
+fn is_zero_block(tar: &dyn ReadAt, at: u64) -> bool {
+    read_block(tar, at).is_none_or(|block| block.iter().all(|byte| *byte == 0))
 }
 
 /// Bytes of which some cannot be read: those are zeros, which are no header.
@@ -191,13 +215,23 @@ mod tests {
     #[test]
     fn what_comes_after_a_damaged_header_is_found() {
         use FilePart::{Contents, Header};
-        let mut tar = layer(&[("a", 1000), ("b/c", 3000), ("d", 100)]);
-        tar[1536 + 130] ^= 1;
+        let whole = layer(&[("a", 1000), ("b/c", 3000), ("d", 100)]);
+        let after = [(named("d"), Header, 0, 512), (named("d"), Contents, 0, 100)];
+        // A header that is wrong somewhere still says what it is of.
+        let mut tar = whole.clone();
+        tar[1536 + 105] ^= 1;
         let found = find(&tar, &[(0, 8192)]);
         assert_eq!(
-            found[2..],
-            [(None, Header, 0, 3584), (named("d"), Header, 0, 512), (named("d"), Contents, 0, 100)]
+            found[2..4],
+            [(named("b/c"), Header, 0, 512), (named("b/c"), Contents, 0, 3000)]
         );
+        assert_eq!(found[4..], after);
+        // Without its size, all up to the next one is in doubt.
+        let mut tar = whole.clone();
+        tar[1536 + 130] ^= 1;
+        let found = find(&tar, &[(0, 8192)]);
+        assert_eq!(found[2], (None, Header, 0, 3584));
+        assert_eq!(found[3..], after);
         assert_eq!(find(&tar, &[(5700, 5701)]), [(named("d"), Contents, 68, 69)]);
         let zeros = vec![0; 8192];
         assert_eq!(find(&zeros, &[(0, 8192)]), []);
