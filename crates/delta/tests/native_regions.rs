@@ -10,10 +10,15 @@ use delta::native::{
     Compression, DecodeError, EncodeOptions, LayerDecoder, Limits, Origin, encode,
 };
 use delta::read_at::ReadAt;
-use delta::region::{Content, Deflate, Inflated, Region, Transform};
+use delta::references::{Machine, RegionCover};
+use delta::region::{Content, Deflate, Inflated, References, Region, Transform};
 use delta::{Cover, OriginId};
 use proptest::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
+
+#[allow(dead_code)]
+mod references_support;
+use references_support::{ElfBuilder, Section};
 
 const LIMITS: Limits = Limits { memory_bytes: 16 << 20, output_bytes: 1 << 20 };
 
@@ -141,6 +146,48 @@ fn a_damaged_member_of_the_base_is_blamed() {
             Err(error) => panic!("{at}: {error}"),
         }
     }
+}
+
+/// What is said of an executable before its first byte fills a frame.
+#[test]
+fn an_executable_of_very_many_covers_comes_back() {
+    const BLOCKS: u32 = 300_000;
+    let text: Vec<u8> =
+        (0..BLOCKS).flat_map(|i| (i.wrapping_mul(2_654_435_761)).to_le_bytes()).collect();
+    let old = ElfBuilder::new(Machine::X86_64).section(Section::code(text)).build().bytes;
+    let first = u32::try_from(old.len()).unwrap() % 4;
+    // Each block comes from far away: an offset takes three bytes.
+    let covers: Vec<RegionCover> = (0..BLOCKS - 2_000)
+        .map(|i| RegionCover {
+            target: i * 4,
+            old: first + i * 7919 % (BLOCKS - 2_000) * 4,
+            length: 4,
+        })
+        .collect();
+    let executable: Vec<u8> =
+        covers.iter().flat_map(|cover| &old[cover.old as usize..][..4]).copied().collect();
+    let references = References {
+        machine: Machine::X86_64,
+        origin: OriginId(0),
+        old: 0..old.len() as u64,
+        parameters: [vec![0, 1], vec![0; 4]].concat(),
+        covers,
+    };
+    // Something is in the frame before.
+    let target = [b"before".to_vec(), executable].concat();
+    let region =
+        Region { target: 6..target.len() as u64, transform: Transform::References(references) };
+    let content = Content { regions: vec![region], ..Content::default() };
+    let origin = Origin::Layer { diff_id: [0; 32], size: old.len() as u64 };
+    let options =
+        EncodeOptions { compression: Compression::Zstd { level: 3 }, memory_bytes: 64 << 20 };
+    let mut delta = Vec::new();
+    encode(&target, [7; 32], &[(origin, &old)], &content, &options, &mut delta).unwrap();
+    let limits = Limits { memory_bytes: 64 << 20, output_bytes: 64 << 20 };
+    let mut decoder = LayerDecoder::new(delta.as_slice(), &limits).unwrap();
+    let mut made = Vec::new();
+    while decoder.next_frame(&[&old], &mut made).unwrap().is_some() {}
+    assert!(made == target);
 }
 
 proptest! {

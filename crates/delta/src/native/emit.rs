@@ -42,6 +42,9 @@ pub(super) struct Emitter<'a> {
     max_frame_stored_bytes: u32,
     /// Target bytes that finished frames make.
     frame_start: u64,
+    /// Where the last executable of the layer starts. Its first bytes are in the frame that
+    /// begins it, since a frame is read until its bytes are made.
+    pub(super) executable_start: Option<u64>,
     digest: Xxh3,
     pub(super) report: EncodeReport,
     ledger: Ledger<STREAM_COUNT>,
@@ -70,6 +73,7 @@ impl<'a> Emitter<'a> {
             sites: SiteLog::default(),
             position: 0,
             frame_start: 0,
+            executable_start: None,
             digest: Xxh3::new(),
             report: EncodeReport::default(),
             ledger,
@@ -290,7 +294,8 @@ impl<'a> Emitter<'a> {
 
     /// Whether the frame at hand is to end as soon as it can.
     fn is_full(&self) -> bool {
-        self.plain.is_none() && self.streams.raw_bytes() >= FRAME_RAW_BYTES
+        let may_end = self.plain.is_none() && self.executable_start != Some(self.position);
+        may_end && self.streams.raw_bytes() >= FRAME_RAW_BYTES
     }
 
     /// Ends the frame at hand where it cannot make `length` bytes more.

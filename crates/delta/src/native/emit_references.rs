@@ -15,6 +15,9 @@ impl Emitter<'_> {
     pub(super) fn executable(&mut self, references: &References, length: u64) -> Result {
         self.make_room(Predictor::MAX_PIECE_BYTES)?;
         self.begin_executable(references, length);
+        if self.plain.is_none() {
+            self.executable_start = Some(self.position);
+        }
         let predictor = Predictor::new(
             references.machine,
             self.origin(references.origin),
