@@ -4,9 +4,9 @@
 //! are XXH3-128: a collision by accident does not happen, and a slow processor pays for SHA-256 once.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tarball::{DiffId, Digest};
 use tempfile::NamedTempFile;
@@ -135,51 +135,70 @@ fn header_of(diff_id: DiffId) -> [u8; HEADER_BYTES] {
     header
 }
 
-/// Writes block digests while the layer passes by. They go to the disk as they come, so that their
-/// number costs no memory and a layer that was interrupted has those of what is there.
+/// So many bytes of digests are gathered before there is a file: those of a layer of 2 GiB.
+const GATHERED_BYTES: usize = 512 * 1024;
+
+/// Gathers block digests while the layer passes by. Most layers' are written at the end, at once; of
+/// a huge layer they go to the disk in pieces, so that their number costs no memory.
 pub(crate) struct BlocksWriter {
-    file: BufWriter<NamedTempFile>,
+    directory: PathBuf,
+    diff_id: DiffId,
+    file: Option<NamedTempFile>,
+    gathered: Vec<u8>,
     checksum: Xxh3,
-    bytes_written: u64,
+    written_bytes: u64,
 }
 
 impl BlocksWriter {
-    /// Starts the file for `diff_id` in the directory `temporary`.
-    pub(crate) fn new(temporary: &Path, diff_id: DiffId) -> Result<Self, FileError> {
-        let file = durable::new_temporary(temporary, &format!("{}.blocks.", diff_id.0.hex()))?;
-        let mut writer = Self {
-            file: BufWriter::with_capacity(4096, file),
+    /// Starts the digests of `diff_id`, for a file in the directory `temporary`.
+    pub(crate) fn new(temporary: &Path, diff_id: DiffId) -> Self {
+        Self {
+            directory: temporary.to_owned(),
+            diff_id,
+            file: None,
+            gathered: header_of(diff_id).to_vec(),
             checksum: Xxh3::new(),
-            bytes_written: 0,
-        };
-        writer.put(&header_of(diff_id))?;
-        Ok(writer)
+            written_bytes: 0,
+        }
     }
 
     /// Takes in the next block, which is whole unless it is the last.
     pub(crate) fn block(&mut self, bytes: &[u8]) -> Result<(), FileError> {
-        self.put(&xxh3_128(bytes).to_le_bytes())
+        self.gathered.extend_from_slice(&xxh3_128(bytes).to_le_bytes());
+        if self.gathered.len() >= GATHERED_BYTES {
+            self.checksum.update(&self.gathered);
+            let mut file = self.take_file()?;
+            self.write_gathered(&mut file)?;
+            self.file = Some(file);
+        }
+        Ok(())
     }
 
-    /// Ends the file and returns it with its size.
+    /// Writes what is left and returns the file with its size.
     pub(crate) fn finish(
         mut self,
         layer_size_bytes: u64,
     ) -> Result<(NamedTempFile, u64), FileError> {
-        self.put(&layer_size_bytes.to_le_bytes())?;
+        self.gathered.extend_from_slice(&layer_size_bytes.to_le_bytes());
+        self.checksum.update(&self.gathered);
         let checksum = self.checksum.digest128().to_le_bytes();
-        self.put(&checksum)?;
-        let path = self.file.get_ref().path().to_owned();
-        let file =
-            self.file.into_inner().map_err(|error| failed("write", &path)(error.into_error()))?;
-        Ok((file, self.bytes_written))
+        self.gathered.extend_from_slice(&checksum);
+        let mut file = self.take_file()?;
+        self.write_gathered(&mut file)?;
+        Ok((file, self.written_bytes))
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<(), FileError> {
-        self.checksum.update(bytes);
-        self.bytes_written += bytes.len() as u64;
-        let written: io::Result<()> = self.file.write_all(bytes);
-        written.map_err(|error| failed("write", self.file.get_ref().path())(error))
+    fn take_file(&mut self) -> Result<NamedTempFile, FileError> {
+        let prefix = format!("{}.blocks.", self.diff_id.0.hex());
+        self.file.take().map_or_else(|| durable::new_temporary(&self.directory, &prefix), Ok)
+    }
+
+    fn write_gathered(&mut self, file: &mut NamedTempFile) -> Result<(), FileError> {
+        let written: io::Result<()> = file.write_all(&self.gathered);
+        written.map_err(|error| failed("write", file.path())(error))?;
+        self.written_bytes += self.gathered.len() as u64;
+        self.gathered.clear();
+        Ok(())
     }
 }
 
@@ -215,7 +234,7 @@ mod tests {
     fn written(layer: &[u8]) -> (DiffId, Vec<u8>) {
         let directory = tempfile::tempdir().unwrap();
         let diff_id = DiffId(Digest::of(layer));
-        let mut writer = BlocksWriter::new(directory.path(), diff_id).unwrap();
+        let mut writer = BlocksWriter::new(directory.path(), diff_id);
         for block in layer.chunks(BLOCK_SIZE) {
             writer.block(block).unwrap();
         }
@@ -240,6 +259,23 @@ mod tests {
             }
             assert!(!digests.matches(digests.block_count(), b""));
         }
+    }
+
+    #[test]
+    fn digests_of_many_blocks_go_to_the_file_in_pieces() {
+        let directory = tempfile::tempdir().unwrap();
+        let diff_id = DiffId::EMPTY_LAYER;
+        let mut writer = BlocksWriter::new(directory.path(), diff_id);
+        let blocks = GATHERED_BYTES as u64 / DIGEST_BYTES as u64 * 2 + 7;
+        for block in 0..blocks {
+            writer.block(&block.to_le_bytes()).unwrap();
+            assert!(writer.gathered.len() < GATHERED_BYTES);
+        }
+        let (file, size) = writer.finish(blocks * BLOCK_SIZE_BYTES).unwrap();
+        let bytes = fs::read(file.path()).unwrap();
+        assert_eq!(bytes.len() as u64, size);
+        let digests = parse(&bytes, diff_id).unwrap();
+        assert!(digests.matches(blocks - 1, &(blocks - 1).to_le_bytes()));
     }
 
     #[test]

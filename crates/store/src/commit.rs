@@ -9,6 +9,7 @@ use tempfile::NamedTempFile;
 use crate::durable;
 use crate::error::{CommitError, FileError, ReadError, WriteError};
 use crate::index::{self, Index};
+use crate::lock::LockError;
 use crate::manifest::{DOCUMENT_LIMIT_BYTES, Manifest, StoredLayer, Subject};
 use crate::snapshot::Snapshot;
 use crate::store::Store;
@@ -78,7 +79,14 @@ impl Transaction {
         let images = images.into_iter().map(check).collect::<Result<Vec<_>, _>>()?;
         check_names(&images)?;
         let store = self.store.clone();
-        let _lock = store.lock()?;
+        let _lock = match store.lock() {
+            // Its layers were not at fault, and another try needs not write them again.
+            Err(error @ LockError::Busy(_)) => {
+                self.leave_all();
+                return Err(error.into());
+            }
+            lock => lock?,
+        };
         // Under the lock, or a prune would take digests beside what is no layer yet for leftovers.
         for checked in &images {
             self.ensure_blocks(&checked.diff_ids)?;

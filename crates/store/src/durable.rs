@@ -35,6 +35,48 @@ pub(crate) fn new_temporary(directory: &Path, prefix: &str) -> Result<NamedTempF
     }
 }
 
+/// Takes over a file that its writer has left in `directory`: it gets a new name that starts with
+/// `prefix`, and a shared lock like that of [`new_temporary`]. `None` where somebody holds the file,
+/// or was faster.
+///
+/// Two that want the same file are told apart by its name: who renames it holds it alone, and the
+/// name stays as long as anybody shares the lock. So whose name the file has in the end, owns it.
+pub(crate) fn take_over(
+    path: &Path,
+    directory: &Path,
+    prefix: &str,
+) -> Result<Option<NamedTempFile>, FileError> {
+    let file = match File::options().read(true).write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("open", path)(error)),
+    };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(failed("lock", path)(error)),
+    }
+    if !is_at(&file, path).map_err(failed("inspect", path))? {
+        return Ok(None);
+    }
+    let mut file = Some(file);
+    let renamed =
+        tempfile::Builder::new().prefix(prefix).rand_bytes(12).make_in(directory, |own| {
+            fs::rename(path, own)?;
+            file.take().ok_or_else(|| io::ErrorKind::NotFound.into())
+        });
+    let taken = renamed.map_err(failed("rename", path))?;
+    taken.as_file().lock_shared().map_err(failed("lock", taken.path()))?;
+    let is_ours = is_at(taken.as_file(), taken.path()).map_err(failed("inspect", taken.path()))?;
+    Ok(is_ours.then_some(taken))
+}
+
+/// Leaves a temporary file where it is, for a later load.
+pub(crate) fn leave(file: NamedTempFile) {
+    // What cannot be left is removed, and the later load starts from nothing.
+    let _ = file.into_temp_path().keep();
+}
+
 /// Writes `bytes` to a new temporary file, not yet synced.
 pub(crate) fn write_temporary(directory: &Path, bytes: &[u8]) -> Result<NamedTempFile, FileError> {
     let mut file = new_temporary(directory, "small.")?;
@@ -174,6 +216,16 @@ pub(crate) fn lock_free_directory(directory: &Path) -> Result<Option<File>, File
     lock_if_free(directory)
 }
 
+/// Whether `path` is the name of this very file.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let own = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(found.ino() == own.ino() && found.dev() == own.dev()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn is_linked(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.nlink() > 0)
 }
@@ -194,6 +246,42 @@ mod tests {
         assert_eq!(remove_unless_held(&path).unwrap(), Removal::Removed(5));
         assert_eq!(remove_unless_held(&path).unwrap(), Removal::Absent);
         assert!(open_held(&path).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_was_left_is_taken_over_by_one_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut file = new_temporary(directory.path(), "a.").unwrap();
+        file.write_all(b"12345").unwrap();
+        let path = file.path().to_owned();
+        assert!(take_over(&path, directory.path(), "a.").unwrap().is_none());
+        leave(file);
+        let taken = take_over(&path, directory.path(), "a.").unwrap().unwrap();
+        assert!(!path.exists() && taken.path() != path);
+        assert!(take_over(&path, directory.path(), "a.").unwrap().is_none());
+        assert!(take_over(taken.path(), directory.path(), "a.").unwrap().is_none());
+        assert_eq!(remove_unless_held(taken.path()).unwrap(), Removal::Held);
+        assert_eq!(fs::read(taken.path()).unwrap(), b"12345");
+        drop(taken);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn many_that_want_the_same_leave_it_to_one() {
+        let directory = tempfile::tempdir().unwrap();
+        for _ in 0..50 {
+            let path = directory.path().join("a.left");
+            fs::write(&path, b"12345").unwrap();
+            let taken: Vec<NamedTempFile> = std::thread::scope(|scope| {
+                let takers: Vec<_> = (0..4)
+                    .map(|_| scope.spawn(|| take_over(&path, directory.path(), "a.").unwrap()))
+                    .collect();
+                takers.into_iter().filter_map(|taker| taker.join().unwrap()).collect()
+            });
+            assert!(taken.len() <= 1, "{}", taken.len());
+            drop(taken);
+            let _ = fs::remove_file(&path);
+        }
     }
 
     #[test]

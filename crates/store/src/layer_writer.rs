@@ -1,6 +1,8 @@
-//! Writing one layer into `tmp/`, hashed as it passes: each byte is written once and never read back.
+//! Writing one layer into `tmp/`, hashed as it passes: each byte is written once. What an earlier
+//! load has left of the layer is compared with what comes, and only what differs is written.
 
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rustix::fs::FallocateFlags;
@@ -14,21 +16,25 @@ use crate::error::{FileError, LayerError, NoSpace, WriteError};
 /// Below this, reserving space costs more than it saves.
 const PREALLOCATE_FROM_BYTES: u64 = 1024 * 1024;
 
-/// A layer that is being written. Hand it to [`Transaction::finish_layer`] when all is there;
-/// dropped before, it leaves nothing behind.
+/// A layer that is being written. Hand it to [`Transaction::finish_layer`] when all is there, or to
+/// [`Transaction::set_aside`] for a later load to go on with; dropped, it leaves nothing behind.
 ///
 /// As a [`Write`] it wraps its own [`LayerError`] in the [`io::Error`]; [`LayerWriter::write_bytes`]
 /// gives it plainly.
 ///
 /// [`Transaction::finish_layer`]: crate::Transaction::finish_layer
+/// [`Transaction::set_aside`]: crate::Transaction::set_aside
 pub struct LayerWriter {
     expect: DiffId,
     size_bytes: Option<u64>,
     layer: NamedTempFile,
+    /// How much of the file was there before.
+    left_bytes: u64,
     blocks: BlocksWriter,
     digester: Digester,
     block: Vec<u8>,
     taken_bytes: u64,
+    written_bytes: u64,
 }
 
 /// A layer whose digest was right, not yet synced or in its place.
@@ -37,29 +43,37 @@ pub(crate) struct FinishedLayer {
     pub(crate) size_bytes: u64,
     pub(crate) layer: NamedTempFile,
     pub(crate) blocks: NamedTempFile,
-    pub(crate) blocks_size_bytes: u64,
+    /// Bytes of both files that were written now, and not by an earlier load.
+    pub(crate) written_bytes: u64,
 }
 
 impl LayerWriter {
-    /// Starts a layer in the directory `temporary`. Where its size is known, its space is reserved at
-    /// once, so that a full disk is found before anything is written.
+    /// Starts a layer in the directory `temporary`, or goes on with what was left of it. Where its size
+    /// is known, its space is reserved at once, so that a full disk is found before anything is written.
     pub(crate) fn new(
         temporary: &Path,
         expect: DiffId,
         size_bytes: Option<u64>,
+        left: Option<NamedTempFile>,
     ) -> Result<Self, LayerError> {
-        let layer = durable::new_temporary(temporary, &format!("{}.layer.", expect.0.hex()))?;
+        let layer = match left {
+            Some(left) => left,
+            None => durable::new_temporary(temporary, &layer_prefix(expect))?,
+        };
+        let left_bytes = layer.as_file().metadata().map_err(failed("inspect", layer.path()))?.len();
         if let Some(size_bytes) = size_bytes.filter(|size| *size >= PREALLOCATE_FROM_BYTES) {
             preallocate(&layer, size_bytes)?;
         }
         Ok(Self {
             expect,
             size_bytes,
-            blocks: BlocksWriter::new(temporary, expect)?,
+            blocks: BlocksWriter::new(temporary, expect),
             layer,
+            left_bytes,
             digester: Digester::new(),
             block: Vec::with_capacity(BLOCK_SIZE),
             taken_bytes: 0,
+            written_bytes: 0,
         })
     }
 
@@ -77,17 +91,22 @@ impl LayerWriter {
     pub fn write_bytes(&mut self, mut bytes: &[u8]) -> Result<(), LayerError> {
         let taken_bytes = self.taken_bytes.saturating_add(bytes.len() as u64);
         self.check_size(taken_bytes, true)?;
-        self.taken_bytes = taken_bytes;
         while !bytes.is_empty() {
             let room = BLOCK_SIZE - self.block.len();
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             self.block.extend_from_slice(now);
+            self.taken_bytes += now.len() as u64;
             bytes = later;
             if self.block.len() == BLOCK_SIZE {
                 self.flush_block()?;
             }
         }
         Ok(())
+    }
+
+    /// Leaves what is there for a later load.
+    pub(crate) fn leave(self) {
+        durable::leave(self.layer);
     }
 
     /// Ends the layer and checks its size and digest.
@@ -100,13 +119,17 @@ impl LayerWriter {
         if found != self.expect {
             return Err(LayerError::WrongDigest { expected: self.expect, found });
         }
+        if self.left_bytes > self.taken_bytes {
+            let cut = self.layer.as_file().set_len(self.taken_bytes);
+            cut.map_err(|error| failed("shorten", self.layer.path())(error))?;
+        }
         let (blocks, blocks_size_bytes) = self.blocks.finish(self.taken_bytes)?;
         Ok(FinishedLayer {
             diff_id: self.expect,
             size_bytes: self.taken_bytes,
             layer: self.layer,
             blocks,
-            blocks_size_bytes,
+            written_bytes: self.written_bytes + blocks_size_bytes,
         })
     }
 
@@ -126,13 +149,37 @@ impl LayerWriter {
     }
 
     fn flush_block(&mut self) -> Result<(), FileError> {
-        let written = self.layer.write_all(&self.block);
-        written.map_err(|error| failed("write", self.layer.path())(error))?;
+        let at = self.taken_bytes - self.block.len() as u64;
+        if !self.is_there(at) {
+            let written = self.layer.as_file().write_all_at(&self.block, at);
+            written.map_err(|error| failed("write", self.layer.path())(error))?;
+            self.written_bytes += self.block.len() as u64;
+        }
         self.digester.update(&self.block);
         self.blocks.block(&self.block)?;
         self.block.clear();
         Ok(())
     }
+
+    /// Whether an earlier load has written this block. What cannot be read is written again.
+    fn is_there(&self, at: u64) -> bool {
+        if at + self.block.len() as u64 > self.left_bytes {
+            return false;
+        }
+        let mut left = [0; COMPARED_BYTES];
+        self.block.chunks(COMPARED_BYTES).zip((at..).step_by(COMPARED_BYTES)).all(|(chunk, at)| {
+            let left = &mut left[..chunk.len()];
+            self.layer.as_file().read_exact_at(left, at).is_ok() && left == chunk
+        })
+    }
+}
+
+/// What is left of a block is read in pieces of so many bytes.
+const COMPARED_BYTES: usize = 16 * 1024;
+
+/// How the names of files in `tmp/` begin that hold a part of a layer.
+pub(crate) fn layer_prefix(diff_id: DiffId) -> String {
+    format!("{}.layer.", diff_id.0.hex())
 }
 
 impl Write for LayerWriter {

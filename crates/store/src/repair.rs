@@ -113,7 +113,7 @@ impl Transaction {
         self.pin(&[diff_id])?;
         let layer = self.store.layer(diff_id)?.ok_or_else(still_damaged)?;
         let path = self.store.blob_path(diff_id.0);
-        let mut writer = BlocksWriter::new(&self.store.temporary(), diff_id)?;
+        let mut writer = BlocksWriter::new(&self.store.temporary(), diff_id);
         let mut digester = Digester::new();
         let mut buffer = vec![0; BLOCK_SIZE];
         let mut at = 0;

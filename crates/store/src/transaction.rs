@@ -1,15 +1,20 @@
 //! A load in progress: layers that it reads are pinned, layers that it writes are invisible until
 //! all is published together.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use tarball::{DiffId, Digest};
+use tempfile::NamedTempFile;
 
 use crate::durable::{self, Removal, failed};
 use crate::error::{FileError, LayerError};
 use crate::index;
-use crate::layer_writer::{FinishedLayer, LayerWriter};
+use crate::layer_writer::{FinishedLayer, LayerWriter, layer_prefix};
 use crate::pins::{Pinned, Pins};
 use crate::snapshot::{LayerFile, Snapshot};
 use crate::store::Store;
@@ -20,7 +25,8 @@ const SETTLE_FROM_BYTES: u64 = 4 * 1024 * 1024;
 /// The same when so many wait: each keeps two files open.
 const SETTLE_FROM_LAYERS: usize = 16;
 
-/// A load in progress. Dropped without [`Transaction::commit`], it takes back what it wrote.
+/// A load in progress. Dropped without [`Transaction::commit`] or [`Transaction::suspend`], it takes back
+/// what it wrote.
 pub struct Transaction {
     pub(crate) store: Store,
     pins: Pins,
@@ -56,15 +62,32 @@ impl Transaction {
         self.pins.pin(diff_ids)
     }
 
-    /// Starts to write a layer. With `size_bytes`, more or fewer bytes are an error, and the space is
-    /// reserved.
+    /// Starts to write a layer, or goes on where an earlier load was interrupted. With `size_bytes`, more
+    /// or fewer bytes are an error, and the space is reserved.
     pub fn layer(
         &mut self,
         expect: DiffId,
         size_bytes: Option<u64>,
     ) -> Result<LayerWriter, LayerError> {
-        self.discard_leftovers(expect)?;
-        LayerWriter::new(&self.store.temporary(), expect, size_bytes)
+        let left = self.take_up_leftovers(expect)?;
+        LayerWriter::new(&self.store.temporary(), expect, size_bytes, left)
+    }
+
+    /// Keeps what is there of a layer for a later load, which compares it with what it makes.
+    pub fn set_aside(&mut self, writer: LayerWriter) {
+        writer.leave();
+    }
+
+    /// Ends the transaction without publishing and without taking back what it wrote: a later load
+    /// goes on from there. Nothing of it is visible, and a prune frees it.
+    pub fn suspend(mut self) {
+        self.leave_all();
+    }
+
+    pub(crate) fn leave_all(&mut self) {
+        // The digests of blocks are made again with the layer; alone they are of no use.
+        self.finished.drain(..).for_each(|layer| durable::leave(layer.layer));
+        self.placed.clear();
     }
 
     /// Checks a written layer's size and digest and keeps it for [`Transaction::commit`]. A layer that
@@ -72,7 +95,7 @@ impl Transaction {
     pub fn finish_layer(&mut self, writer: LayerWriter) -> Result<u64, LayerError> {
         let layer = writer.finish()?;
         let size_bytes = layer.size_bytes;
-        self.written_bytes += size_bytes + layer.blocks_size_bytes;
+        self.written_bytes += layer.written_bytes;
         self.finished.push(layer);
         let waiting = self.finished.iter().map(|layer| layer.size_bytes);
         let waiting_bytes = waiting.fold(0, u64::saturating_add);
@@ -191,18 +214,20 @@ impl Transaction {
         })
     }
 
-    /// What a process that died has left of this layer in `tmp/`. It is removed here, and here a
-    /// later version will take it up instead.
-    fn discard_leftovers(&self, diff_id: DiffId) -> Result<(), FileError> {
+    /// What an interrupted load has left of this layer in `tmp/`: the largest part, where nobody else is
+    /// going on with it. The rest is removed.
+    fn take_up_leftovers(&self, diff_id: DiffId) -> Result<Option<NamedTempFile>, FileError> {
         let directory = self.store.temporary();
-        let prefix = diff_id.0.hex();
-        for path in list_files(&directory)? {
-            let name = path.file_name().and_then(|name| name.to_str());
-            if name.is_some_and(|name| name.starts_with(&prefix)) {
+        let prefix = layer_prefix(diff_id);
+        let mut taken = None;
+        for path in self.store.leftovers_of(diff_id)? {
+            if taken.is_none() && is_named(&path, &prefix) {
+                taken = durable::take_over(&path, &directory, &prefix)?;
+            } else {
                 durable::remove_unless_held(&path)?;
             }
         }
-        Ok(())
+        Ok(taken)
     }
 
     /// Takes back the blobs that were put in place, unless somebody else published or pinned them.
@@ -233,7 +258,8 @@ enum InPlace {
 /// What could not be taken back is unreachable, and a prune finds it.
 struct TakeBackError;
 
-/// The one place that says what becomes of a load that does not reach its end: all of it goes.
+/// The one place that says what becomes of a load that fails: all of it goes. (One that was
+/// interrupted is suspended.)
 /// Files in `tmp/` remove themselves.
 impl Drop for Transaction {
     fn drop(&mut self) {
@@ -260,14 +286,50 @@ pub(crate) fn remove_blob(store: &Store, digest: Digest) -> Result<Removal, File
     })
 }
 
+impl Store {
+    /// How many bytes of a layer lie in `tmp/` already, for which a load needs no more room.
+    pub fn left_bytes(&self, diff_id: DiffId) -> Result<u64, FileError> {
+        let prefix = layer_prefix(diff_id);
+        for path in self.leftovers_of(diff_id)?.iter().filter(|path| is_named(path, &prefix)) {
+            if !durable::is_held(path)? {
+                return allocated_bytes(path);
+            }
+        }
+        Ok(0)
+    }
+
+    /// The files in `tmp/` that were begun for this layer, the largest first.
+    fn leftovers_of(&self, diff_id: DiffId) -> Result<Vec<PathBuf>, FileError> {
+        let prefix = diff_id.0.hex();
+        let mut found = list_files(&self.temporary())?;
+        found.retain(|path| is_named(path, &prefix));
+        found.sort_by_cached_key(|path| Reverse(path.metadata().map_or(0, |found| found.len())));
+        Ok(found)
+    }
+}
+
+fn is_named(path: &Path, prefix: &str) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(prefix))
+}
+
+/// What a file takes on the disk, which may be more than its size, or less. 0 where it is gone.
+fn allocated_bytes(path: &Path) -> Result<u64, FileError> {
+    /// What `st_blocks` counts, whatever the file system's blocks are.
+    const SECTOR_BYTES: u64 = 512;
+    match path.metadata() {
+        Ok(found) => Ok(found.blocks().saturating_mul(SECTOR_BYTES)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(failed("inspect", path)(error)),
+    }
+}
+
 /// The files in a directory, in order of their names.
-pub(crate) fn list_files(
-    directory: &std::path::Path,
-) -> Result<Vec<std::path::PathBuf>, FileError> {
-    let read = || -> std::io::Result<Vec<std::path::PathBuf>> {
-        let entries = match std::fs::read_dir(directory) {
+pub(crate) fn list_files(directory: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let read = || -> io::Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(directory) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
         let mut paths =
