@@ -7,6 +7,7 @@ use silt::{OpenError, OpenMode, Progress, Store};
 use crate::args::default_root;
 use crate::error::{CommandError, UsageError};
 use crate::output;
+use crate::pace::Paced;
 use crate::progress;
 
 /// How progress is shown.
@@ -49,9 +50,14 @@ impl Context {
         self.root.clone().map_or_else(default_root, Ok)
     }
 
-    /// Who is told about progress.
+    /// Who is told about progress, and says when to stop.
     pub(crate) fn reporter(&self) -> Box<dyn Progress> {
-        progress::reporter(self.progress)
+        self.paced_reporter(None)
+    }
+
+    /// The same, letting through so many bytes a second.
+    pub(crate) fn paced_reporter(&self, bytes_per_second: Option<u64>) -> Box<dyn Progress> {
+        Box::new(Paced::new(progress::reporter(self.progress), bytes_per_second))
     }
 
     /// Tells the user something that is no result, unless results alone are wanted.

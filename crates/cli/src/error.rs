@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use silt::{Failure, FailureKind};
 
+use crate::interrupt;
 use crate::output::one_line;
 
 /// Why a command ended early.
@@ -39,6 +40,11 @@ impl CommandError {
         let Self::Failed(failure) = self else {
             return ExitCode::SUCCESS;
         };
+        // What failed then did so because it was told to.
+        if let Some(signal) = interrupt::signal() {
+            let _ = io::stderr().write_all(interrupt::message(signal).as_bytes());
+            return ExitCode::from(interrupt::exit_code(signal));
+        }
         let mut text = format!("error: {}\n", one_line(&with_causes(failure.as_ref())));
         if let Some(hint) = failure.hint() {
             text += &format!("hint: {}\n", one_line(&hint));

@@ -4,7 +4,10 @@ mod args;
 mod commands;
 mod context;
 mod error;
+mod interrupt;
+mod keep_alive;
 mod output;
+mod pace;
 mod progress;
 
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! What users are told while an operation runs.
 
 use std::fmt;
+use std::io;
 
 use tarball::DiffId;
 
@@ -59,6 +60,25 @@ pub trait Progress: Sync {
     fn advance(&self, bytes: u64);
     /// The step has ended.
     fn end(&self);
+    /// Whether the user wants to stop. Asked wherever bytes move; the operation then fails as soon
+    /// as it can, in the same way as by any error.
+    fn is_stopped(&self) -> bool {
+        false
+    }
+}
+
+/// What an operation fails with when it was asked to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped")]
+struct Stopped;
+
+/// Tells of bytes that were moved, and fails where the user wants to stop.
+pub(crate) fn moved(progress: &dyn Progress, bytes: usize) -> io::Result<()> {
+    progress.advance(bytes as u64);
+    match progress.is_stopped() {
+        true => Err(io::Error::other(Stopped)),
+        false => Ok(()),
+    }
 }
 
 /// Tells nobody.

@@ -23,6 +23,9 @@ pub trait ImageTransaction {
     /// Starts a layer. With `size_bytes`, room is made for it at once.
     fn layer(&mut self, expect: DiffId, size_bytes: Option<u64>) -> Result<Self::Layer, SinkError>;
 
+    /// Keeps what is there of a layer for a later transaction, where the place can do that.
+    fn set_aside(&mut self, layer: Self::Layer);
+
     /// Ends a layer and checks its digest.
     fn finish_layer(&mut self, layer: Self::Layer) -> Result<(), SinkError>;
 
@@ -40,6 +43,9 @@ pub trait ImageTransaction {
 
     /// Opens a layer that is there, or that was finished; `None` where it is neither.
     fn open_layer(&self, layer: DiffId) -> Result<Option<Box<dyn ReadAt>>, SinkError>;
+
+    /// Ends without a commit, and without taking back what a later transaction can go on with.
+    fn suspend(self);
 
     /// Makes the images visible, all of them together.
     fn commit(self, images: Vec<NewImage>) -> Result<CommitReport, SinkError>;
@@ -87,6 +93,14 @@ impl ImageTransaction for Transaction {
 
     fn layer(&mut self, expect: DiffId, size_bytes: Option<u64>) -> Result<LayerWriter, SinkError> {
         Ok(Transaction::layer(self, expect, size_bytes)?)
+    }
+
+    fn set_aside(&mut self, layer: LayerWriter) {
+        Transaction::set_aside(self, layer);
+    }
+
+    fn suspend(self) {
+        Transaction::suspend(self);
     }
 
     fn finish_layer(&mut self, layer: LayerWriter) -> Result<(), SinkError> {

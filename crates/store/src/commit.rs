@@ -39,6 +39,8 @@ pub struct CommitReport {
     pub images: Vec<CommittedImage>,
     /// Bytes that the whole transaction wrote: layers, block digests, documents, index.
     pub written_bytes: u64,
+    /// Bytes of the layers that an interrupted load had written already.
+    pub resumed_bytes: u64,
 }
 
 /// One image of a commit.
@@ -109,6 +111,7 @@ impl Transaction {
         }
         self.publish(&before, &after, documents)?;
         report.written_bytes = self.written_bytes;
+        report.resumed_bytes = self.resumed_bytes;
         Ok(report)
     }
 
@@ -144,6 +147,9 @@ impl Transaction {
         let index = after.to_json();
         self.written_bytes += index.len() as u64;
         let index = durable::write_temporary(&store.temporary(), &index)?;
+        for file in blobs.iter().map(|(_, file)| file).chain([&index]) {
+            durable::start_writing(file.as_file(), 0, 0);
+        }
         self.sync_finished()?;
         for (_, file) in &blobs {
             durable::sync_file(file)?;

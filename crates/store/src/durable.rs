@@ -2,9 +2,11 @@
 
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Read, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use rustix::fs::Advice;
 use tempfile::NamedTempFile;
 
 use crate::error::{FileError, ReadError};
@@ -28,8 +30,8 @@ pub(crate) fn new_temporary(directory: &Path, prefix: &str) -> Result<NamedTempF
             .tempfile_in(directory)
             .map_err(failed("make a file in", directory))?;
         file.as_file().lock_shared().map_err(failed("lock", file.path()))?;
-        // Between its making and its locking, a prune may have taken the file for a leftover.
-        if is_linked(file.as_file()).map_err(failed("inspect", file.path()))? {
+        // Between its making and its locking, a prune or a load may have taken the file for a leftover.
+        if is_at(file.as_file(), file.path()).map_err(failed("inspect", file.path()))? {
             return Ok(file);
         }
     }
@@ -83,6 +85,16 @@ pub(crate) fn write_temporary(directory: &Path, bytes: &[u8]) -> Result<NamedTem
     let written = file.write_all(bytes);
     written.map_err(failed("write", file.path()))?;
     Ok(file)
+}
+
+/// Lets the system write a part of `file` to the device now, and does not wait for that. Pages that are
+/// written already leave the cache, which has better things to hold than a layer that is done.
+///
+/// Files whose writing begins together need one commit of the file system's journal where each
+/// alone would need its own.
+pub(crate) fn start_writing(file: &File, offset: u64, length: u64) {
+    // Only advice: the later sync is what counts.
+    let _ = rustix::fs::fadvise(file, offset, NonZeroU64::new(length), Advice::DontNeed);
 }
 
 /// Waits until the bytes of `file` are on the device.

@@ -16,6 +16,10 @@ use crate::error::{FileError, LayerError, NoSpace, WriteError};
 /// Below this, reserving space costs more than it saves.
 const PREALLOCATE_FROM_BYTES: u64 = 1024 * 1024;
 
+/// So much of a layer is handed to the device at a time: enough for long runs, even on a small board
+/// little in memory.
+const WRITE_FROM_BYTES: u64 = 4 * 1024 * 1024;
+
 /// A layer that is being written. Hand it to [`Transaction::finish_layer`] when all is there, or to
 /// [`Transaction::set_aside`] for a later load to go on with; dropped, it leaves nothing behind.
 ///
@@ -45,6 +49,8 @@ pub(crate) struct FinishedLayer {
     pub(crate) blocks: NamedTempFile,
     /// Bytes of both files that were written now, and not by an earlier load.
     pub(crate) written_bytes: u64,
+    /// Bytes of the layer that an earlier load had written.
+    pub(crate) resumed_bytes: u64,
 }
 
 impl LayerWriter {
@@ -130,6 +136,7 @@ impl LayerWriter {
             layer: self.layer,
             blocks,
             written_bytes: self.written_bytes + blocks_size_bytes,
+            resumed_bytes: self.taken_bytes - self.written_bytes,
         })
     }
 
@@ -155,10 +162,20 @@ impl LayerWriter {
             written.map_err(|error| failed("write", self.layer.path())(error))?;
             self.written_bytes += self.block.len() as u64;
         }
+        self.start_writing(at);
         self.digester.update(&self.block);
         self.blocks.block(&self.block)?;
         self.block.clear();
         Ok(())
+    }
+
+    /// A long layer goes to the device while it is made, and not all at once at the end.
+    fn start_writing(&self, at: u64) {
+        if at > 0 && at.is_multiple_of(WRITE_FROM_BYTES) {
+            // The last piece but one is written by now, and can leave the cache.
+            let start = at.saturating_sub(2 * WRITE_FROM_BYTES);
+            durable::start_writing(self.layer.as_file(), start, at - start);
+        }
     }
 
     /// Whether an earlier load has written this block. What cannot be read is written again.

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::FileError;
+use crate::store::Store;
 
 /// What is free where a path lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,13 @@ pub struct FreeSpace {
     pub free_inodes: Option<u64>,
     /// Files are stored in whole blocks of so many bytes.
     pub block_size_bytes: u64,
+}
+
+impl Store {
+    /// The size of `index.json`, 0 where there is none. A new one lies beside it for a moment.
+    pub fn index_size_bytes(&self) -> u64 {
+        self.index_path().metadata().map_or(0, |found| found.len())
+    }
 }
 
 /// What is free where `path` lies, or where it will lie once it is made.

@@ -19,9 +19,9 @@ use crate::pins::{Pinned, Pins};
 use crate::snapshot::{LayerFile, Snapshot};
 use crate::store::Store;
 
-/// Finished layers are synced and put in place together when so many bytes wait: many small layers
-/// cost one sync, a large one is safe as soon as it is whole.
-const SETTLE_FROM_BYTES: u64 = 4 * 1024 * 1024;
+/// Finished layers are synced and put in place together when so many bytes wait: each time costs the
+/// file system some blocks of its own.
+const SETTLE_FROM_BYTES: u64 = 8 * 1024 * 1024;
 /// The same when so many wait: each keeps two files open.
 const SETTLE_FROM_LAYERS: usize = 16;
 
@@ -37,6 +37,8 @@ pub struct Transaction {
     /// Layers that are there, and damaged though they have the right size.
     pub(crate) replaced: HashSet<DiffId>,
     pub(crate) written_bytes: u64,
+    /// Bytes of layers that an interrupted load had written before.
+    pub(crate) resumed_bytes: u64,
 }
 
 impl Store {
@@ -52,6 +54,7 @@ impl Store {
             placed: Vec::new(),
             replaced: HashSet::new(),
             written_bytes: 0,
+            resumed_bytes: 0,
         })
     }
 }
@@ -96,6 +99,7 @@ impl Transaction {
         let layer = writer.finish()?;
         let size_bytes = layer.size_bytes;
         self.written_bytes += layer.written_bytes;
+        self.resumed_bytes += layer.resumed_bytes;
         self.finished.push(layer);
         let waiting = self.finished.iter().map(|layer| layer.size_bytes);
         let waiting_bytes = waiting.fold(0, u64::saturating_add);
@@ -155,6 +159,10 @@ impl Transaction {
 
     /// First half of settling: the bytes are on the device.
     pub(crate) fn sync_finished(&self) -> Result<(), LayerError> {
+        for layer in &self.finished {
+            durable::start_writing(layer.layer.as_file(), 0, 0);
+            durable::start_writing(layer.blocks.as_file(), 0, 0);
+        }
         for layer in &self.finished {
             durable::sync_file(&layer.layer)?;
             durable::sync_file(&layer.blocks)?;

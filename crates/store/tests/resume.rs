@@ -82,7 +82,7 @@ fn what_was_damaged_meanwhile_is_written_again_and_no_more() {
 fn whole_layers_of_an_interrupted_load_stay() {
     let root = tempfile::tempdir().unwrap();
     let store = create(root.path());
-    let (small, large) = (layer_bytes(1, 1000), long_layer(80));
+    let (small, large) = (layer_bytes(1, 1000), long_layer(130));
     let mut transaction = store.begin().unwrap();
     write_layer(&mut transaction, &large);
     write_layer(&mut transaction, &small);

@@ -8,7 +8,7 @@ use silt::load::{Input, LoadOptions};
 use silt::{Name, Platform, PlatformChoice};
 
 use super::later::refuse;
-use super::values::{Reference, Size};
+use super::values::{Rate, Reference, Size};
 use crate::commands::{ApplyTask, LoadTask, ShowTask, Task};
 use crate::error::UsageError;
 
@@ -79,12 +79,13 @@ struct HowArgs {
     /// Remove the base of a delta once its target is there
     #[arg(long)]
     delete_base: bool,
+    /// Let through at most so many bytes a second
+    #[arg(long, value_name = "BYTES/s")]
+    throttle: Option<Rate>,
 }
 
 #[derive(Debug, Args)]
 struct LaterFlags {
-    #[arg(long, hide = true, value_name = "BYTES/s")]
-    throttle: Option<String>,
     #[arg(long, hide = true)]
     allow_downgrade: bool,
     #[arg(long, hide = true, value_name = "FILE")]
@@ -95,9 +96,10 @@ impl LoadArgs {
     pub(super) fn lower(self) -> Result<Task, UsageError> {
         self.later.refuse()?;
         let (is_dry_run, is_json) = (self.how.dry_run, self.how.json);
+        let bytes_per_second = self.how.throttle.map(|rate| rate.0);
         let input = input_of(self.input.as_deref())?;
         let options = self.how.lower(self.platform);
-        Ok(Task::Load(LoadTask { input, options, is_dry_run, is_json }))
+        Ok(Task::Load(LoadTask { input, options, bytes_per_second, is_dry_run, is_json }))
     }
 }
 
@@ -105,8 +107,9 @@ impl ApplyArgs {
     pub(super) fn lower(self) -> Result<Task, UsageError> {
         self.later.refuse()?;
         let (is_dry_run, is_json) = (self.how.dry_run, self.how.json);
-        let options = self.how.lower(None);
-        Ok(Task::Apply(ApplyTask { image: self.image.0, options, is_dry_run, is_json }))
+        let bytes_per_second = self.how.throttle.map(|rate| rate.0);
+        let (image, options) = (self.image.0, self.how.lower(None));
+        Ok(Task::Apply(ApplyTask { image, options, bytes_per_second, is_dry_run, is_json }))
     }
 }
 
@@ -139,11 +142,7 @@ impl HowArgs {
 
 impl LaterFlags {
     fn refuse(&self) -> Result<(), UsageError> {
-        refuse(&[
-            ("--throttle", self.throttle.is_some()),
-            ("--allow-downgrade", self.allow_downgrade),
-            ("--report", self.report.is_some()),
-        ])
+        refuse(&[("--allow-downgrade", self.allow_downgrade), ("--report", self.report.is_some())])
     }
 }
 

@@ -12,6 +12,10 @@ use crate::error::UsageError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);
 
+/// Bytes a second: a size, perhaps with `/s`, and not 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rate(pub(crate) u64);
+
 /// An IMAGE: a name, an ID or its first digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reference(pub(super) String);
@@ -23,6 +27,8 @@ pub(crate) enum ValueError {
     Size,
     #[error("the size is too large")]
     SizeTooLarge,
+    #[error("at 0 bytes a second nothing gets done")]
+    NoRate,
     #[error("an image needs a name or an ID")]
     Empty,
     #[error("the transport {0} is not built yet")]
@@ -61,6 +67,17 @@ impl FromStr for Size {
         };
         let number: u64 = digits.parse().map_err(|_| ValueError::SizeTooLarge)?;
         number.checked_mul(1 << shift).map(Self).ok_or(ValueError::SizeTooLarge)
+    }
+}
+
+impl FromStr for Rate {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text.strip_suffix("/s").unwrap_or(text).parse()? {
+            Size(0) => Err(ValueError::NoRate),
+            Size(bytes) => Ok(Self(bytes)),
+        }
     }
 }
 

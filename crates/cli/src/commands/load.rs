@@ -15,6 +15,7 @@ use crate::output;
 pub(crate) struct LoadTask {
     pub(crate) input: Input,
     pub(crate) options: LoadOptions,
+    pub(crate) bytes_per_second: Option<u64>,
     pub(crate) is_dry_run: bool,
     pub(crate) is_json: bool,
 }
@@ -22,12 +23,13 @@ pub(crate) struct LoadTask {
 pub(crate) struct ApplyTask {
     pub(crate) image: String,
     pub(crate) options: LoadOptions,
+    pub(crate) bytes_per_second: Option<u64>,
     pub(crate) is_dry_run: bool,
     pub(crate) is_json: bool,
 }
 
 pub(super) fn run(context: &Context, task: &LoadTask) -> CommandResult {
-    let LoadTask { input, options, is_dry_run, is_json } = task;
+    let LoadTask { input, options, bytes_per_second, is_dry_run, is_json } = task;
     // A store that is not there yet is made for what can be loaded, and for a pipe, which is copied.
     let is_pipe = !matches!(input, Input::Path(path) if is_seekable(path));
     let mode = match is_pipe && !is_dry_run {
@@ -35,7 +37,7 @@ pub(super) fn run(context: &Context, task: &LoadTask) -> CommandResult {
         false => OpenMode::ReadOnly,
     };
     let store = context.open_store(mode)?;
-    let progress = context.reporter();
+    let progress = context.paced_reporter(*bytes_per_second);
     let opened = load::open_input(input, &store, options, progress.as_ref())?;
     let plan = load::plan_load(&opened, &store, options, progress.as_ref())?;
     warn(context, &plan);
@@ -51,9 +53,9 @@ pub(super) fn run(context: &Context, task: &LoadTask) -> CommandResult {
 }
 
 pub(super) fn run_apply(context: &Context, task: &ApplyTask) -> CommandResult {
-    let ApplyTask { image, options, is_dry_run, is_json } = task;
+    let ApplyTask { image, options, bytes_per_second, is_dry_run, is_json } = task;
     let store = context.open_store(OpenMode::ReadOnly)?;
-    let progress = context.reporter();
+    let progress = context.paced_reporter(*bytes_per_second);
     let plan = load::plan_apply(&store, image, options, progress.as_ref())?;
     warn(context, &plan);
     if *is_dry_run {

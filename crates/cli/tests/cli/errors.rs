@@ -46,7 +46,6 @@ fn what_later_versions_will_do() {
         &["image", "delta", "a", "b", "--split", "1G"],
         &["image", "save", "-o", "x", "a", "--sign", "k"],
         &["image", "save", "-o", "x", "a", "--split", "1G"],
-        &["image", "load", "-i", "x", "--throttle", "1M"],
         &["image", "load", "-i", "x", "--allow-downgrade"],
         &["image", "load", "-i", "x", "--report", "f"],
         &["image", "copy", "a", "b"],

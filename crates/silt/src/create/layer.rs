@@ -17,7 +17,7 @@ use super::base::{Base, OpenLayer};
 use super::{CreateError, DeltaLayer, DeltaOptions, KindReport, LayerReport, Level};
 use crate::delta_image::DeltaFormat;
 use crate::delta_layer::{MEMBER_OFFSET_BYTES, TAR_END_BYTES, member_header};
-use crate::progress::Progress;
+use crate::progress::{Progress, moved};
 
 /// The flag of liblzma's presets that looks at more matches.
 const EXTREME: u32 = 1 << 31;
@@ -262,7 +262,7 @@ pub(super) fn copy_part(
         file.read_exact_at(&mut buffer[..count], at).map_err(scratch_error)?;
         out.write_all(&buffer[..count]).map_err(CreateError::of_writer)?;
         at += count as u64;
-        progress.advance(count as u64);
+        moved(progress, count).map_err(scratch_error)?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use super::known::Base;
 use super::source::Candidate;
 use crate::delta_image::DeltaFormat;
 use crate::delta_layer::with_member;
-use crate::progress::Progress;
+use crate::progress::{Progress, moved};
 
 /// Reads a plain layer; gives its size.
 pub(super) fn full_layer(
@@ -30,14 +30,15 @@ pub(super) fn native_layer(
     candidate: &Candidate<'_>,
     index: usize,
     target: DiffId,
-    memory_bytes: u64,
+    max_memory_bytes: u64,
     progress: &dyn Progress,
 ) -> Result<Needs, LoadError> {
-    let limits = Limits { memory_bytes, output_bytes: u64::MAX };
     let mut tar = Counted { inner: candidate.open_layer(index)?, progress };
     let delta_layer = candidate.diff_id(index);
     with_member(DeltaFormat::Silt, delta_layer, &mut tar, |member| {
         let error = |source| LoadError::Decode { layer: target, origins: Vec::new(), source };
+        let memory_bytes = candidate.left_memory_bytes(max_memory_bytes);
+        let limits = Limits { memory_bytes, output_bytes: u64::MAX };
         let mut decoder = LayerDecoder::new(member, &limits).map_err(error)?;
         let made = DiffId(Digest::from_bytes(decoder.needs().output_digest));
         if made != target {
@@ -75,7 +76,7 @@ pub(super) struct Counted<'a, R> {
 impl<R: Read> Read for Counted<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.progress.advance(count as u64);
+        moved(self.progress, count)?;
         Ok(count)
     }
 }

@@ -238,6 +238,22 @@ fn describe_origins(origins: &[DiffId]) -> String {
     }
 }
 
+impl LoadError {
+    /// Whether the input could not be read: its bytes were not wrong, they did not come.
+    pub(super) fn is_input_unreadable(&self) -> bool {
+        let is_of_input = match self {
+            Self::Open { .. } | Self::ReadLayer { .. } | Self::Archive(_) => true,
+            Self::DeltaLayer(DeltaLayerError::Read { .. }) => true,
+            Self::Decode { source: DecodeError::Input { .. }, .. } => true,
+            Self::Librsync { source, .. } => {
+                matches!(source, librsync::ApplyError::Delta(librsync::DeltaError::Io { .. }))
+            }
+            _ => false,
+        };
+        is_of_input && self.kind() == FailureKind::Other
+    }
+}
+
 impl Failure for LoadError {
     fn kind(&self) -> FailureKind {
         match self {

@@ -19,7 +19,7 @@ use super::{Candidates, LoadError, LoadReport, LoadedImage, RepairedLayer};
 use crate::delta_image::DeltaFormat;
 use crate::delta_layer::with_member;
 use crate::layer_digest::is_whole;
-use crate::progress::{Progress, Step};
+use crate::progress::{Progress, Step, moved};
 use crate::sink::{ImageTransaction, SinkError};
 
 pub(super) fn execute<T: ImageTransaction>(
@@ -30,19 +30,14 @@ pub(super) fn execute<T: ImageTransaction>(
 ) -> Result<LoadReport, LoadError> {
     let _pins = hold_all(&mut sink, plan)?;
     let impossible = impossible_repairs(plan);
-    let (mut read_bytes, mut repaired) = (0, Vec::new());
-    for (candidate, image) in candidates.iter().zip(&plan.images) {
-        for (index, layer) in image.layers.iter().enumerate() {
-            // Where not all can be mended, what can be is, and nothing else is done.
-            if !impossible.is_empty() && !matches!(layer.action, Action::Repair(_)) {
-                continue;
-            }
-            let job = Job { candidate, image, index, layer, plan, progress };
-            let made = job.make(&mut sink)?;
-            read_bytes += made.read_bytes;
-            repaired.extend(made.repaired);
+    let (read_bytes, repaired) = match make_layers(candidates, plan, &mut sink, progress) {
+        // The next load goes on from what is there.
+        Err(error) if is_worth_resuming(&error, progress) => {
+            sink.suspend();
+            return Err(error);
         }
-    }
+        made => made?,
+    };
     if !impossible.is_empty() {
         sink.commit(Vec::new())?;
         return Err(LoadError::NotRepaired { layers: impossible, repaired });
@@ -59,10 +54,58 @@ pub(super) fn execute<T: ImageTransaction>(
         images: images.collect(),
         read_bytes,
         written_bytes: committed.written_bytes,
+        saved_bytes: present_bytes(plan).saturating_add(committed.resumed_bytes),
+        resumed_bytes: committed.resumed_bytes,
         spooled_bytes: plan.spooled_bytes,
         repaired,
         deleted: Vec::new(),
     })
+}
+
+/// Makes what is missing; gives how many bytes of the input that took, and what was mended.
+fn make_layers<T: ImageTransaction>(
+    candidates: &Candidates<'_>,
+    plan: &LoadPlan,
+    sink: &mut T,
+    progress: &dyn Progress,
+) -> Result<(u64, Vec<RepairedLayer>), LoadError> {
+    let is_all_possible = impossible_repairs(plan).is_empty();
+    let (mut read_bytes, mut repaired) = (0, Vec::new());
+    for number in &plan.order {
+        let (candidate, image) = (&candidates[*number], &plan.images[*number]);
+        for (index, layer) in image.layers.iter().enumerate() {
+            // Where not all can be mended, what can be is, and nothing else is done.
+            if !is_all_possible && !matches!(layer.action, Action::Repair(_)) {
+                continue;
+            }
+            let job = Job { candidate, image, index, layer, plan, progress };
+            let made = job.make(sink)?;
+            read_bytes += made.read_bytes;
+            repaired.extend(made.repaired);
+        }
+    }
+    Ok((read_bytes, repaired))
+}
+
+/// Whether what was made so far is right, and only the rest did not come.
+fn is_worth_resuming(error: &LoadError, progress: &dyn Progress) -> bool {
+    progress.is_stopped() || error.is_input_unreadable()
+}
+
+/// Bytes of layers that were there before.
+fn present_bytes(plan: &LoadPlan) -> u64 {
+    let layers = plan.images.iter().flat_map(|image| &image.layers);
+    let mut sizes = HashMap::new();
+    for layer in layers {
+        let is_present = layer.action == Action::Present;
+        let bytes = layer.size_bytes.filter(|_| is_present).unwrap_or(0);
+        // What an earlier part of the load makes is not saved.
+        sizes
+            .entry(layer.diff_id)
+            .and_modify(|known: &mut u64| *known = bytes.min(*known))
+            .or_insert(bytes);
+    }
+    sizes.into_values().fold(0, u64::saturating_add)
 }
 
 /// The damaged layers that the input cannot make, with the reasons.
@@ -160,7 +203,12 @@ impl Job<'_> {
     fn make_new<T: ImageTransaction>(&self, sink: &mut T) -> Result<(), LoadError> {
         let layer = sink.layer(self.layer.diff_id, self.layer.size_bytes)?;
         let mut out = Counted { inner: layer, progress: self.progress };
-        self.produce(sink, &mut out)?;
+        if let Err(error) = self.produce(sink, &mut out) {
+            if is_worth_resuming(&error, self.progress) {
+                sink.set_aside(out.inner);
+            }
+            return Err(error);
+        }
         self.finish(sink, out.inner)
     }
 
@@ -271,7 +319,8 @@ impl Job<'_> {
         let bases: Vec<&dyn ReadAt> = bases.iter().map(|base| base.as_ref()).collect();
         // The plan has seen this delta; a file that was changed since is held to the same limits.
         let output_bytes = self.layer.size_bytes.unwrap_or(u64::MAX);
-        let limits = Limits { memory_bytes: self.plan.max_memory_bytes, output_bytes };
+        let memory_bytes = self.candidate.left_memory_bytes(self.plan.max_memory_bytes);
+        let limits = Limits { memory_bytes, output_bytes };
         let error = |source| match source {
             DecodeError::Output(source) => match store_error(source) {
                 Ok(error) => error,
@@ -398,7 +447,7 @@ struct Counted<'a, W> {
 impl<W: Write> Write for Counted<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.inner.write(bytes)?;
-        self.progress.advance(count as u64);
+        moved(self.progress, count)?;
         Ok(count)
     }
 

@@ -9,7 +9,7 @@ use tarball::archive::Archive;
 use tarball::{PlatformChoice, ReadLimits};
 
 use super::{LoadError, LoadOptions};
-use crate::progress::{Progress, Step};
+use crate::progress::{Progress, Step, moved};
 use crate::scratch::scratch_file;
 
 /// Where the input is.
@@ -110,6 +110,7 @@ fn copy(
         file.write_all(&buffer[..count])
             .map_err(|source| LoadError::Spool { path: store.root().to_owned(), source })?;
         total += count as u64;
-        progress.advance(count as u64);
+        let passed = moved(progress, count);
+        passed.map_err(|source| LoadError::Open { path: path.to_owned(), source })?;
     }
 }

@@ -12,6 +12,7 @@ mod execute;
 mod health;
 mod input;
 mod known;
+mod order;
 mod plan;
 mod repair;
 mod source;
@@ -77,6 +78,10 @@ pub struct LoadReport {
     pub read_bytes: u64,
     /// Bytes that were written into the store.
     pub written_bytes: u64,
+    /// Bytes of the images' layers that were not written, because they were there.
+    pub saved_bytes: u64,
+    /// Of these, what an interrupted load had left.
+    pub resumed_bytes: u64,
     /// Of the input, bytes that had to be copied first because it was a pipe.
     pub spooled_bytes: u64,
     /// Layers that were damaged and are whole now.

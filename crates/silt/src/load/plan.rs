@@ -16,7 +16,7 @@ use super::delete_base::bases_of;
 use super::known::{Base, Known};
 use super::repair::Repair;
 use super::source::Candidate;
-use super::{Candidates, LoadError, LoadOptions};
+use super::{Candidates, LoadError, LoadOptions, order};
 use crate::delta_image::{DeltaFormat, DeltaImage};
 use crate::progress::{Progress, Step};
 
@@ -36,6 +36,9 @@ pub struct LoadPlan {
     pub(super) max_memory_bytes: u64,
     #[serde(skip)]
     pub(super) bases: BaseStores,
+    /// The numbers of the images in the order in which they are made: each after its base.
+    #[serde(skip)]
+    pub(super) order: Vec<usize>,
 }
 
 /// What is needed of the file system, and what it has.
@@ -44,7 +47,7 @@ pub struct Room {
     /// Where the store's file system is mounted.
     #[serde(serialize_with = "display_path")]
     pub mount_point: PathBuf,
-    /// Bytes that will be written.
+    /// Bytes that the new files take, in whole blocks, beyond what an interrupted load has left of them.
     pub needed_bytes: u64,
     /// Bytes that are free.
     pub free_bytes: u64,
@@ -154,8 +157,14 @@ pub(super) fn plan(
     let known = Known::new(store, &snapshot, &bases, &base_snapshots);
     let mut planner = Planner { known, bases: &bases, options, progress };
     progress.begin(&Step::CheckingInput, None);
-    let images = candidates.iter().map(|candidate| planner.image(candidate));
-    let images = images.collect::<Result<Vec<_>, _>>()?;
+    let deltas = candidates.iter().map(|candidate| DeltaImage::of(&candidate.config));
+    let deltas = deltas.collect::<Result<Vec<_>, _>>()?;
+    let order = order::of(candidates, &deltas, &mut planner.known)?;
+    let mut images: Vec<Option<ImagePlan>> = candidates.iter().map(|_| None).collect();
+    for number in &order {
+        images[*number] = Some(planner.image(&candidates[*number], deltas[*number].as_ref())?);
+    }
+    let images: Vec<ImagePlan> = images.into_iter().flatten().collect();
     progress.end();
     let room = room_for(store, &images)?;
     if room.needed_bytes > room.free_bytes
@@ -168,7 +177,7 @@ pub(super) fn plan(
         false => Vec::new(),
     };
     let max_memory_bytes = options.max_memory_bytes;
-    Ok(LoadPlan { images, room, spooled_bytes, deletes, max_memory_bytes, bases })
+    Ok(LoadPlan { images, room, spooled_bytes, deletes, max_memory_bytes, order, bases })
 }
 
 pub(super) struct Planner<'a> {
@@ -179,17 +188,19 @@ pub(super) struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn image(&mut self, candidate: &Candidate<'_>) -> Result<ImagePlan, LoadError> {
-        let delta = DeltaImage::of(&candidate.config)?;
-        let target = delta.as_ref().map_or(&candidate.config, |delta| &delta.target);
-        let names = self.names(candidate, delta.as_ref());
+    fn image(
+        &mut self,
+        candidate: &Candidate<'_>,
+        delta: Option<&DeltaImage>,
+    ) -> Result<ImagePlan, LoadError> {
+        let target = delta.map_or(&candidate.config, |delta| &delta.target);
+        let names = self.names(candidate, delta);
         let is_present = self.known.has_image(target.id) && self.known.has_all(&target.diff_ids)?;
-        let how = match &delta {
+        let how = match delta {
             _ if is_present => How::Present,
             None => How::Full,
             Some(delta) => How::Delta { format: delta.format, base: delta.base },
         };
-        let delta = delta.as_ref();
         let base = match delta {
             Some(delta) => self.known.base_of(delta)?,
             None => None,
@@ -420,18 +431,25 @@ fn warnings(target: &ImageConfig) -> Vec<String> {
     }
 }
 
-/// Files that an image needs beside its layers: config, manifest, and the record of its own one.
-const DOCUMENTS: u64 = 3;
+/// Bytes that the store's own manifest has at most, for each layer and beside them.
+const MANIFEST_BYTES: (u64, u64) = (256, 4096);
+/// Bytes that one more image adds to the index, for each name and beside them.
+const INDEX_BYTES: (u64, u64) = (512, 512);
 
+/// The new index lies beside the old one for a moment, and everything in whole blocks.
 fn room_for(store: &Store, images: &[ImagePlan]) -> Result<Room, LoadError> {
     let free = store::free_space(store.root())?;
-    let (mut needed_bytes, mut needed_inodes, mut mended_bytes) = (0u64, 0, 0u64);
+    let block_bytes = free.block_size_bytes.max(1);
+    let mut needed = Needed { block_bytes, bytes: 0, inodes: 0 };
+    let (mut index_bytes, mut mended_bytes) = (0, 0u64);
     for image in images {
         if image.how != How::Present {
-            let manifest_bytes = image.manifest.as_ref().map_or(0, Vec::len) as u64;
-            let documents_bytes = image.config.len() as u64 + manifest_bytes;
-            needed_bytes = needed_bytes.saturating_add(documents_bytes);
-            needed_inodes += DOCUMENTS;
+            index_bytes += INDEX_BYTES.0 * image.names.len() as u64 + INDEX_BYTES.1;
+            needed.add(image.config.len() as u64, 0);
+            needed.add(MANIFEST_BYTES.0 * image.layers.len() as u64 + MANIFEST_BYTES.1, 0);
+            if let Some(manifest) = &image.manifest {
+                needed.add(manifest.len() as u64, 0);
+            }
         }
         for layer in &image.layers {
             if let Action::Repair(repair) = &layer.action {
@@ -441,19 +459,37 @@ fn room_for(store: &Store, images: &[ImagePlan]) -> Result<Room, LoadError> {
                 continue;
             }
             let size_bytes = layer.size_bytes.unwrap_or(0);
-            let blocks_bytes = store::blocks_file_size_bytes(size_bytes);
-            needed_bytes = needed_bytes.saturating_add(size_bytes).saturating_add(blocks_bytes);
-            needed_inodes += 2;
+            needed.add(size_bytes, store.left_bytes(layer.diff_id)?);
+            needed.add(store::blocks_file_size_bytes(size_bytes), 0);
         }
+    }
+    if index_bytes > 0 {
+        needed.add(store.index_size_bytes() + index_bytes, 0);
     }
     Ok(Room {
         mount_point: free.mount_point,
-        needed_bytes,
+        needed_bytes: needed.bytes,
         free_bytes: free.free_bytes,
-        needed_inodes,
+        needed_inodes: needed.inodes,
         free_inodes: free.free_inodes,
         mended_bytes,
     })
+}
+
+/// What files take.
+struct Needed {
+    block_bytes: u64,
+    bytes: u64,
+    inodes: u64,
+}
+
+impl Needed {
+    /// One file more, of which there is a part already.
+    fn add(&mut self, size_bytes: u64, left_bytes: u64) {
+        let bytes = size_bytes.div_ceil(self.block_bytes).saturating_mul(self.block_bytes);
+        self.bytes = self.bytes.saturating_add(bytes.saturating_sub(left_bytes));
+        self.inodes += u64::from(left_bytes == 0);
+    }
 }
 
 fn display<T: std::fmt::Display, S: Serializer>(

@@ -63,6 +63,15 @@ impl Candidate<'_> {
         }
     }
 
+    /// Of the memory that the load may take, what the decompressors of the input leave, those of the
+    /// layer that is open among them.
+    pub(super) fn left_memory_bytes(&self, max_memory_bytes: u64) -> u64 {
+        match &self.layers {
+            Layers::Archive(archive, _) => archive.left_memory_bytes().min(max_memory_bytes),
+            Layers::Store(_) => max_memory_bytes,
+        }
+    }
+
     /// The uncompressed tar of a layer, which must be in the input. An archive's checks itself at its
     /// end; the store's is checked before.
     pub(super) fn open_layer(&self, index: usize) -> Result<Box<dyn Read + '_>, LoadError> {

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use super::SaveError;
-use crate::progress::Progress;
+use crate::progress::{Progress, moved};
 
 /// As many links as Linux follows.
 const MAX_LINKS: usize = 40;
@@ -120,7 +120,7 @@ impl<W: Write> Write for Counted<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.inner.write(bytes)?;
         self.bytes += count as u64;
-        self.progress.advance(count as u64);
+        moved(self.progress, count)?;
         Ok(count)
     }
 

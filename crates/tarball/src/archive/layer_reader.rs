@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::container::{Container, check_digest, check_size};
 use super::error::{ArchiveError, ArchiveFault};
-use super::limits::ReadLimits;
 use super::{ArchivedLayer, StoredLayer};
-use crate::compression::{Compression, Decoder};
+use crate::compression::{Compression, Decoder, MemoryBudget};
 use crate::digest::{DiffId, Digest, Digester};
 
 /// The uncompressed tar of a layer. Its end is reported only when the stored size, the stored
@@ -43,7 +42,7 @@ pub(super) fn open_layer(
     container: &Container,
     path: &Path,
     layer: &ArchivedLayer,
-    limits: &ReadLimits,
+    memory: &MemoryBudget,
 ) -> Result<LayerReader, Box<ArchiveFault>> {
     let stored = stored(layer)?;
     // The diffID covers the stored bytes of an uncompressed layer: no need to hash them twice.
@@ -52,7 +51,7 @@ pub(super) fn open_layer(
     let source = open_stored(container, path, layer, digest)?;
     Ok(LayerReader {
         context: source.context.clone(),
-        decoder: Decoder::new(source, stored.compression, limits.decoder_memory_bytes),
+        decoder: Decoder::new(source, stored.compression, memory),
         diff_id: layer.diff_id,
         digester: Some(Digester::new()),
     })

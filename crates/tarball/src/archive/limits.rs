@@ -11,8 +11,7 @@ pub struct ReadLimits {
     pub max_images: u64,
     /// Indexes inside indexes.
     pub max_index_depth: u32,
-    /// Window of one decompressor, in bytes. An archive that is compressed and holds compressed
-    /// layers has two at a time.
+    /// Windows of all decompressors that are open at a time, in bytes.
     pub decoder_memory_bytes: u64,
 }
 

@@ -24,7 +24,7 @@ mod tar_index;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::compression::Compression;
+use crate::compression::{Compression, MemoryBudget};
 use crate::config::ImageConfig;
 use crate::digest::{DiffId, Digest};
 use crate::manifest::Manifest;
@@ -46,7 +46,7 @@ use tar_file::TarFile;
 pub struct Archive {
     path: PathBuf,
     container: Container,
-    limits: ReadLimits,
+    memory: MemoryBudget,
     found: FoundImages,
 }
 
@@ -120,9 +120,10 @@ impl Archive {
         limits: &ReadLimits,
     ) -> Result<Self, ArchiveError> {
         let mut budget = MetadataBudget::new(limits);
-        TarFile::open(file, limits, &mut budget)
+        let memory = MemoryBudget::new(limits.decoder_memory_bytes);
+        TarFile::open(file, limits, &memory, &mut budget)
             .map(Container::Tar)
-            .and_then(|container| Self::read(container, path, choice, limits, budget))
+            .and_then(|container| Self::read(container, path, choice, limits, memory, budget))
             .map_err(|fault| ArchiveError::new(path, fault))
     }
 
@@ -136,7 +137,8 @@ impl Archive {
             .map(Container::Directory)
             .and_then(|container| {
                 let budget = MetadataBudget::new(limits);
-                Self::read(container, path, choice, limits, budget)
+                let memory = MemoryBudget::new(limits.decoder_memory_bytes);
+                Self::read(container, path, choice, limits, memory, budget)
             })
             .map_err(|fault| ArchiveError::new(path, fault))
     }
@@ -169,11 +171,17 @@ impl Archive {
         &self.path
     }
 
+    /// What is left of [`ReadLimits::decoder_memory_bytes`] while layers are open, for what decodes their
+    /// contents.
+    pub fn left_memory_bytes(&self) -> u64 {
+        self.memory.left_bytes()
+    }
+
     /// Opens the uncompressed tar of a layer of this archive. Several can be open at once; in a
     /// compressed archive each of those decompresses the file from its start, and layers that are
     /// read in the order in which they lie are decompressed once.
     pub fn open_layer(&self, layer: &ArchivedLayer) -> Result<LayerReader, ArchiveError> {
-        layer_reader::open_layer(&self.container, &self.path, layer, &self.limits)
+        layer_reader::open_layer(&self.container, &self.path, layer, &self.memory)
             .map_err(|fault| ArchiveError::new(&self.path, fault))
     }
 
@@ -188,9 +196,10 @@ impl Archive {
         path: &Path,
         choice: &PlatformChoice,
         limits: &ReadLimits,
+        memory: MemoryBudget,
         mut budget: MetadataBudget,
     ) -> Result<Self, Box<ArchiveFault>> {
         let found = images::read_images(&container, choice, limits, &mut budget)?;
-        Ok(Self { path: path.to_owned(), container, limits: limits.clone(), found })
+        Ok(Self { path: path.to_owned(), container, memory, found })
     }
 }

@@ -9,7 +9,7 @@ use super::error::ArchiveFault;
 use super::file_range::FileRange;
 use super::limits::{MetadataBudget, ReadLimits};
 use super::tar_index::{StoredMember, TarIndex, read_index};
-use crate::compression::{Compression, Decoder};
+use crate::compression::{Compression, Decoder, MemoryBudget};
 use crate::tar_stream::{Discard, Skip};
 
 /// A tar whose members were found, and which is read at their places.
@@ -26,7 +26,7 @@ struct CompressedFile {
     file: Arc<File>,
     size: u64,
     compression: Compression,
-    memory_limit_bytes: u64,
+    memory: MemoryBudget,
     parked: Mutex<Option<Cursor>>,
 }
 
@@ -41,6 +41,7 @@ impl TarFile {
     pub(super) fn open(
         mut file: File,
         limits: &ReadLimits,
+        memory: &MemoryBudget,
         budget: &mut MetadataBudget,
     ) -> Result<Self, Box<ArchiveFault>> {
         let size = file.seek(SeekFrom::End(0)).map_err(|_| ArchiveFault::NotSeekable)?;
@@ -53,7 +54,7 @@ impl TarFile {
             file: Arc::new(file),
             size,
             compression,
-            memory_limit_bytes: limits.decoder_memory_bytes,
+            memory: memory.clone(),
             parked: Mutex::new(None),
         };
         let index = match compression {
@@ -98,7 +99,7 @@ impl CompressedFile {
 
     fn cursor(&self) -> Cursor {
         let source = self.range(0, self.size);
-        let decoder = Decoder::new(source, self.compression, self.memory_limit_bytes);
+        let decoder = Decoder::new(source, self.compression, &self.memory);
         Cursor { decoder: Discard(decoder), position: 0 }
     }
 

@@ -6,6 +6,7 @@ use std::io::{self, BufRead, ErrorKind, Read};
 use bzip2::bufread::BzDecoder;
 use flate2::bufread::GzDecoder;
 
+use super::memory::{MemoryBudget, MemoryGrant};
 use super::peek::PeekReader;
 use super::xz::{XzError, XzReader};
 use super::zstd_frame::{self, FrameHead, MAX_HEAD_BYTES};
@@ -15,7 +16,9 @@ use super::{Compression, CompressionError};
 /// error, and never an early end. Errors that are not of the source wrap a [`CompressionError`].
 pub struct Decoder<R: Read> {
     format: Compression,
-    memory_limit_bytes: u64,
+    memory: MemoryBudget,
+    /// What the member at hand has taken of it.
+    grant: Option<MemoryGrant>,
     stage: Stage<R>,
 }
 
@@ -37,13 +40,13 @@ enum Stage<R: Read> {
 pub fn open_decoder<R: Read>(input: R, memory_limit_bytes: u64) -> io::Result<Decoder<R>> {
     let mut input = PeekReader::new(input);
     let format = Compression::detect(input.peek(Compression::DETECT_BYTES)?);
-    Ok(Decoder::start(input, format, memory_limit_bytes))
+    Ok(Decoder::start(input, format, &MemoryBudget::new(memory_limit_bytes)))
 }
 
 impl<R: Read> Decoder<R> {
-    /// Decompresses `input`, which is in this format.
-    pub fn new(input: R, format: Compression, memory_limit_bytes: u64) -> Self {
-        Self::start(PeekReader::new(input), format, memory_limit_bytes)
+    /// Decompresses `input`, which is in this format, with what `memory` has left.
+    pub fn new(input: R, format: Compression, memory: &MemoryBudget) -> Self {
+        Self::start(PeekReader::new(input), format, memory)
     }
 
     /// The format of the stream.
@@ -51,12 +54,12 @@ impl<R: Read> Decoder<R> {
         self.format
     }
 
-    fn start(input: PeekReader<R>, format: Compression, memory_limit_bytes: u64) -> Self {
+    fn start(input: PeekReader<R>, format: Compression, memory: &MemoryBudget) -> Self {
         let stage = match format {
             Compression::None => Stage::Plain(input),
             _ => Stage::Between(input),
         };
-        Self { format, memory_limit_bytes, stage }
+        Self { format, memory: memory.clone(), grant: None, stage }
     }
 
     /// Goes on to the next member, or to the end where there is none.
@@ -71,7 +74,7 @@ impl<R: Read> Decoder<R> {
             Compression::Gzip => self.next_gzip_member(input),
             Compression::Bzip2 => self.next_bzip2_member(input),
             Compression::Zstd => self.next_zstd_frame(input),
-            Compression::Xz => Ok(Stage::Xz(XzReader::new(input, self.memory_limit_bytes)?)),
+            Compression::Xz => Ok(Stage::Xz(XzReader::new(input)?)),
         }
     }
 
@@ -86,20 +89,20 @@ impl<R: Read> Decoder<R> {
         }
     }
 
-    fn next_bzip2_member(&self, mut input: PeekReader<R>) -> io::Result<Stage<R>> {
+    fn next_bzip2_member(&mut self, mut input: PeekReader<R>) -> io::Result<Stage<R>> {
         let offset = input.consumed();
         match input.peek(4)? {
             [b'B', b'Z', b'h', level @ b'1'..=b'9'] => {
                 // From bzip2(1): 100 KB and four bytes for each of a block.
                 let needed_bytes = 100_000 + 400_000 * u64::from(level - b'0');
-                self.check_memory(needed_bytes)?;
+                self.take_memory(needed_bytes)?;
                 Ok(Stage::Bzip2(BzDecoder::new(input)))
             }
             found => Err(self.not_a_member(found.len() < 4, offset)),
         }
     }
 
-    fn next_zstd_frame(&self, mut input: PeekReader<R>) -> io::Result<Stage<R>> {
+    fn next_zstd_frame(&mut self, mut input: PeekReader<R>) -> io::Result<Stage<R>> {
         let offset = input.consumed();
         let head = input.peek(MAX_HEAD_BYTES)?;
         match FrameHead::parse(head) {
@@ -108,7 +111,7 @@ impl<R: Read> Decoder<R> {
                 Ok(Stage::Between(input))
             }
             Some(FrameHead::Data { window_bytes }) => {
-                self.check_memory(zstd_frame::memory_bytes(window_bytes))?;
+                self.take_memory(zstd_frame::memory_bytes(window_bytes))?;
                 let mut decoder = zstd::Decoder::with_buffer(input)?;
                 decoder.window_log_max(zstd_frame::window_log(window_bytes))?;
                 Ok(Stage::Zstd(decoder.single_frame()))
@@ -117,15 +120,20 @@ impl<R: Read> Decoder<R> {
         }
     }
 
-    fn check_memory(&self, needed_bytes: u64) -> Result<(), CompressionError> {
-        if needed_bytes <= self.memory_limit_bytes {
-            return Ok(());
+    /// What the member at hand needs takes the place of what the one before had.
+    fn take_memory(&mut self, needed_bytes: u64) -> Result<(), CompressionError> {
+        self.grant = None;
+        match self.memory.take(needed_bytes) {
+            Ok(grant) => {
+                self.grant = Some(grant);
+                Ok(())
+            }
+            Err(limit_bytes) => Err(CompressionError::NeedsMemory {
+                format: self.format,
+                needed_bytes,
+                limit_bytes,
+            }),
         }
-        Err(CompressionError::NeedsMemory {
-            format: self.format,
-            needed_bytes,
-            limit_bytes: self.memory_limit_bytes,
-        })
     }
 
     fn skip(&self, input: &mut PeekReader<R>, bytes: u64) -> io::Result<()> {
@@ -164,16 +172,23 @@ impl<R: Read> Decoder<R> {
             .into()
     }
 
-    fn explain_xz(&self, error: XzError) -> io::Error {
-        match error {
-            XzError::Truncated => self.explain(ErrorKind::UnexpectedEof.into()),
-            XzError::Other(error) => self.explain(error),
-            XzError::NeedsMemory(needed_bytes) => CompressionError::NeedsMemory {
-                format: Compression::Xz,
-                needed_bytes,
-                limit_bytes: self.memory_limit_bytes,
+    fn read_xz(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let Stage::Xz(decoder) = &mut self.stage else { return Ok(0) };
+            let error = match decoder.read(buffer) {
+                Ok(count) => return Ok(count),
+                Err(error) => error,
+            };
+            match error {
+                XzError::Truncated => return Err(self.explain(ErrorKind::UnexpectedEof.into())),
+                XzError::Other(error) => return Err(self.explain(error)),
+                XzError::NeedsMemory(needed_bytes) => {
+                    self.take_memory(needed_bytes)?;
+                    if let Stage::Xz(decoder) = &mut self.stage {
+                        decoder.allow_memory(needed_bytes)?;
+                    }
+                }
             }
-            .into(),
         }
     }
 
@@ -182,10 +197,7 @@ impl<R: Read> Decoder<R> {
             Stage::Between(_) | Stage::Ended => return Ok(0),
             Stage::Failed => return Err(io::Error::other("the stream was given up before")),
             Stage::Plain(input) => return input.read(buffer),
-            Stage::Xz(decoder) => match decoder.read(buffer) {
-                Ok(count) => return Ok(count),
-                Err(error) => return Err(self.explain_xz(error)),
-            },
+            Stage::Xz(_) => return self.read_xz(buffer),
             Stage::Gzip(decoder) => decoder.read(buffer),
             Stage::Bzip2(decoder) => decoder.read(buffer),
             Stage::Zstd(decoder) => decoder.read(buffer),
@@ -231,6 +243,7 @@ impl<R: Read> Read for Decoder<R> {
                 None => Stage::Ended,
             };
             if matches!(self.stage, Stage::Ended) {
+                self.grant = None;
                 return Ok(0);
             }
         }

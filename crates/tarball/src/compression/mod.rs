@@ -2,6 +2,7 @@
 //! memory.
 
 mod decoder;
+mod memory;
 mod peek;
 mod xz;
 mod zstd_frame;
@@ -10,6 +11,7 @@ use std::fmt;
 use std::io;
 
 pub use decoder::{Decoder, open_decoder};
+pub use memory::MemoryBudget;
 
 /// How bytes are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -13,10 +13,16 @@ pub(super) struct XzReader<R> {
 }
 
 impl<R: Read> XzReader<R> {
-    pub(super) fn new(input: PeekReader<R>, memory_limit: u64) -> io::Result<Self> {
-        // liblzma takes a limit of 0 for 1.
-        let stream = Stream::new_stream_decoder(memory_limit, CONCATENATED)?;
+    /// Nothing is allowed before it is known what a block needs: that is asked for by
+    /// [`XzError::NeedsMemory`].
+    pub(super) fn new(input: PeekReader<R>) -> io::Result<Self> {
+        let stream = Stream::new_stream_decoder(1, CONCATENATED)?;
         Ok(Self { input, stream, ended: false })
+    }
+
+    /// Lets the block that was refused have what it needs; reading goes on with it.
+    pub(super) fn allow_memory(&mut self, bytes: u64) -> io::Result<()> {
+        Ok(self.stream.set_memlimit(bytes)?)
     }
 
     pub(super) fn input(&self) -> &PeekReader<R> {
