@@ -10,6 +10,9 @@ use store::*;
 
 const BLOCK: usize = 64 * 1024;
 
+/// What happens to the part of a layer that was left.
+type Damage = fn(&mut Vec<u8>);
+
 /// Bytes no block of which is like another.
 fn long_layer(blocks: usize) -> Vec<u8> {
     let numbers = 0..u32::try_from(blocks * BLOCK / 4).unwrap();
@@ -58,7 +61,7 @@ fn what_was_written_is_not_written_again() {
 #[test]
 fn what_was_damaged_meanwhile_is_written_again_and_no_more() {
     let layer = long_layer(20);
-    let damages: [(fn(&mut Vec<u8>), u64); 5] = [
+    let damages: [(Damage, u64); 5] = [
         (|left| left[3 * BLOCK + 7] ^= 1, 11),
         (|left| left.truncate(4 * BLOCK - 1), 17),
         (|left| left[2 * BLOCK..].fill(0), 18),
