@@ -31,12 +31,9 @@ const MAX_GROWTH: u64 = 4;
 const MAX_GROWTH_BYTES: u64 = 4096;
 
 impl AddressMap {
+    #[cfg(test)]
     pub(super) const BYTES_PER_COVER: u64 =
         CoverMap::BYTES_PER_COVER + size_of::<RegionCover>() as u64;
-
-    pub(super) fn memory_bytes(region_bytes: u64) -> u64 {
-        LearnedMap::memory_bytes(region_bytes) + ZeroedMap::MEMORY_BYTES
-    }
 
     pub(super) fn new(
         old: &Segments,

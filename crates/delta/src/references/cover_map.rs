@@ -33,6 +33,7 @@ pub(super) struct Mapped {
 
 impl CoverMap {
     /// Bytes that a map takes for each cover.
+    #[cfg(test)]
     pub(super) const BYTES_PER_COVER: u64 = size_of::<Entry>() as u64;
 
     pub(super) fn new(covers: &[RegionCover]) -> Self {

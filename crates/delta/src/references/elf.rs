@@ -80,6 +80,7 @@ const SHF_TLS: u64 = 0x400;
 
 impl Elf {
     /// Memory of the largest one.
+    #[cfg(test)]
     pub(super) const MEMORY_BYTES: u64 = (2 * MAX_AREAS * size_of::<Area>()) as u64
         + (MAX_SEGMENTS * size_of::<Segment>()) as u64
         + MAX_SECTIONS * 64

@@ -78,6 +78,7 @@ impl ZeroedMap {
     /// More are not remembered, which bounds the time that insertion takes.
     const MAX_PAIRS: usize = 2048;
 
+    #[cfg(test)]
     pub(super) const MEMORY_BYTES: u64 = 2 * (Self::MAX_PAIRS * size_of::<(u64, u64)>()) as u64;
 
     pub(super) fn set(&mut self, old: u64, new: u64) {

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::address_map::AddressMap;
 use super::elf::{AreaKind, Elf};
+use super::learned::LearnedMap;
 use super::site::Site;
 use super::unwind::Checkpoints;
 use super::window::Window;
@@ -12,6 +13,10 @@ use crate::read_at::{ReadAt, ReadError};
 
 /// A cover is worked on in pieces of so many bytes, and what the last instruction of one has more.
 pub(super) const PIECE_BYTES: u64 = 16 << 10;
+
+/// What a predictor takes for each cover, and besides: headers, areas, sites of a piece, and so on.
+const BYTES_PER_COVER: u64 = 24;
+const FIXED_BYTES: u64 = 768 << 10;
 
 /// A shorter cover is taken as it is: that bounds the work that covers can ask for.
 const MIN_COVER_BYTES: u32 = 8;
@@ -50,19 +55,17 @@ impl Predictor {
     /// No piece is longer.
     pub const MAX_PIECE_BYTES: u64 = PIECE_BYTES + 32;
 
-    /// Bytes that a predictor takes, everything together, that of `covers` included.
+    /// Bytes that a predictor takes, everything together, that of `covers` included. The same on every
+    /// machine: it is part of the format.
     pub fn memory_bytes(region_bytes: u64, covers: u64) -> u64 {
-        let per_cover = AddressMap::BYTES_PER_COVER;
-        let sites = 2 * (PIECE_BYTES / 4) * size_of::<Site>() as u64;
-        let fixed = Elf::MEMORY_BYTES + Checkpoints::MEMORY_BYTES + sites + 2 * PIECE_BYTES;
-        let map = AddressMap::memory_bytes(region_bytes);
-        covers.saturating_mul(per_cover).saturating_add(fixed).saturating_add(map)
+        let fixed = FIXED_BYTES + LearnedMap::memory_bytes(region_bytes);
+        covers.saturating_mul(BYTES_PER_COVER).saturating_add(fixed)
     }
 
     /// How many covers a predictor may have that takes no more than `limit` bytes, if it can at all.
     pub(super) fn most_covers(region_bytes: u64, limit: u64) -> Option<usize> {
         let rest = limit.checked_sub(Self::memory_bytes(region_bytes, 0))?;
-        Some(usize::try_from(rest / AddressMap::BYTES_PER_COVER).unwrap_or(usize::MAX))
+        Some(usize::try_from(rest / BYTES_PER_COVER).unwrap_or(usize::MAX))
     }
 
     /// Begins a region of `region_bytes` that is made of the bytes `old` of `origin`.
@@ -198,4 +201,21 @@ fn check(covers: &[RegionCover], region: u64, old: u64) -> Result<(), ReferenceE
         end = target_end;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::learned::ZeroedMap;
+    use super::*;
+
+    #[test]
+    fn no_more_memory_is_taken_than_the_format_says() {
+        // A vector that grows takes twice its length.
+        let sites = 2 * (PIECE_BYTES / 4) * size_of::<Site>() as u64;
+        let pieces = 2 * (PIECE_BYTES + 256);
+        let parts = [Elf::MEMORY_BYTES, Checkpoints::MEMORY_BYTES, sites, pieces];
+        let fixed = parts.iter().sum::<u64>() + ZeroedMap::MEMORY_BYTES;
+        assert!(fixed <= FIXED_BYTES, "{fixed}");
+        assert!(AddressMap::BYTES_PER_COVER <= BYTES_PER_COVER);
+    }
 }

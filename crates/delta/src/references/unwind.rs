@@ -38,6 +38,7 @@ struct Rules {
 }
 
 impl Checkpoints {
+    #[cfg(test)]
     pub(super) const MEMORY_BYTES: u64 = MAX_CHECKPOINTS * 4 + 4 * READ_BYTES;
 
     /// Reads through the area once.
