@@ -49,7 +49,7 @@ impl LearnedMap {
 
     /// Whether `old` was seen to go to `new`, trusted or not.
     pub(super) fn has_seen(&self, old: u64, new: u64) -> bool {
-        self.find(old).is_some_and(|(seen, is_trusted)| !is_trusted && seen == new)
+        self.find(old).is_some_and(|(seen, _)| seen == new)
     }
 
     /// Remembers an observation.

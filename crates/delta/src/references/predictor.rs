@@ -216,6 +216,6 @@ mod tests {
         let parts = [Elf::MEMORY_BYTES, Checkpoints::MEMORY_BYTES, sites, pieces];
         let fixed = parts.iter().sum::<u64>() + ZeroedMap::MEMORY_BYTES;
         assert!(fixed <= FIXED_BYTES, "{fixed}");
-        assert!(AddressMap::BYTES_PER_COVER <= BYTES_PER_COVER);
+        const { assert!(AddressMap::BYTES_PER_COVER <= BYTES_PER_COVER) };
     }
 }
