@@ -8,6 +8,8 @@ mod budget;
 mod index;
 mod names;
 mod pairs;
+mod stream_pairs;
+mod streams;
 mod windows;
 
 pub use index::FileIndex;
@@ -68,10 +70,10 @@ pub fn match_layer(
             Some(Counterpart::Same(file)) => {
                 covers.push(same_data_cover(index, member, file, target.size()));
             }
-            Some(Counterpart::Like(_)) if Pair::of(index, member, choice).is_some() => {
-                let PairMatch { covers: found, region } = matched.next().unwrap_or_default();
+            _ if Pair::of(index, member, choice).is_some() => {
+                let PairMatch { covers: found, regions: made } = matched.next().unwrap_or_default();
                 found.into_iter().for_each(|cover| covers.push(cover));
-                regions.extend(region);
+                regions.extend(made);
             }
             _ => {}
         }

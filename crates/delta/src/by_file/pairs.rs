@@ -6,11 +6,13 @@ use rayon::prelude::*;
 
 use super::budget::Budget;
 use super::index::{FileIndex, FileRef};
+use super::stream_pairs::match_by_streams;
 use super::windows::match_in_windows;
 use super::{Aim, Choice, Counterpart, MatchOptions};
 use crate::block_match::MatchError;
 use crate::byte_match::{self, ByteCover, match_bytes, match_exact_runs};
 use crate::cover::{Cover, OriginId};
+use crate::deflate::{MAGIC_BYTES, may_hold_streams};
 use crate::read_at::{ReadAt, ReadError};
 use crate::references::{self, Plan, RegionCover};
 use crate::region::{References, Region, Transform};
@@ -19,29 +21,30 @@ use crate::tar_map::Member;
 /// An exact run that is shorter costs a copying encoding as much as its bytes do.
 const MIN_EXACT_BYTES: usize = 16;
 
-/// A new file and the old one that it is to be matched with.
+/// A new file, and the old one that it is to be matched with, if there is one.
 pub(super) struct Pair {
-    new: Range<u64>,
-    old: FileRef,
+    pub(super) new: Range<u64>,
+    pub(super) old: Option<FileRef>,
 }
 
 impl Pair {
     /// The pair that a choice asks for, if it does.
     pub(super) fn of(index: &FileIndex<'_>, member: &Member, choice: &Choice) -> Option<Self> {
-        match choice.data {
-            Some(Counterpart::Like(old)) if !index.member(old).data.is_empty() => {
-                Some(Self { new: member.data.clone(), old })
-            }
+        let old = match choice.data {
+            Some(Counterpart::Same(_)) => return None,
+            Some(Counterpart::Like(old)) if !index.member(old).data.is_empty() => Some(old),
             _ => None,
-        }
+        };
+        let has_data = member.is_file() && !member.data.is_empty();
+        (old.is_some() || has_data).then(|| Self { new: member.data.clone(), old })
     }
 }
 
-/// How a new file is made out of the old one: by covers, or as a region of its own.
+/// How a new file is made: by covers, and regions of its own; both in order.
 #[derive(Default)]
 pub(super) struct PairMatch {
     pub(super) covers: Vec<Cover>,
-    pub(super) region: Option<Region>,
+    pub(super) regions: Vec<Region>,
 }
 
 /// How each pair matches, in order. A pair that the budget does not allow does not at all.
@@ -62,23 +65,30 @@ fn match_pair(
     options: &MatchOptions,
     budget: &Budget,
 ) -> Result<PairMatch, MatchError> {
-    let old_range = &index.member(pair.old).data;
+    // Without regions nothing depends on what kind of file it is.
+    let magic = if options.region_bytes > 0 { magic(target, &pair.new)? } else { None };
+    if magic.is_some_and(may_hold_streams)
+        && let Some(found) = match_by_streams(target, index, pair, options, budget)?
+    {
+        return Ok(found);
+    }
+    let Some(old) = pair.old else { return Ok(PairMatch::default()) };
+    let old_range = &index.member(old).data;
     let (old_bytes, new_bytes) = (length(old_range), length(&pair.new));
     let with_references = references::memory_bytes(old_bytes, new_bytes);
-    let may_be_executable = options.region_bytes > 0 && budget.allows(with_references);
-    if may_be_executable && starts_as_executable(target, &pair.new)? {
+    if magic == Some(*b"\x7fELF") && budget.allows(with_references) {
         return budget.with(with_references, || {
-            match_executables(target, index, pair, options.region_bytes)
+            match_executables(target, index, &pair.new, old, options.region_bytes)
         });
     }
     let needed = byte_match::memory_bytes(old_bytes, new_bytes);
     let covers = match old_bytes <= byte_match::MAX_OLD_BYTES && budget.allows(needed) {
         true => budget.with(needed, || {
-            match_ranges(target, index, &pair.new, pair.old.origin, old_range, options.aim)
+            match_ranges(target, index, &pair.new, old.origin, old_range, options.aim)
         }),
-        false => match_in_windows(target, index, &pair.new, pair.old, options.aim, budget),
+        false => match_in_windows(target, index, &pair.new, old, options.aim, budget),
     };
-    Ok(PairMatch { covers: covers?, region: None })
+    Ok(PairMatch { covers: covers?, regions: Vec::new() })
 }
 
 /// The covers of a range of the target by a range of an origin.
@@ -117,21 +127,22 @@ fn to_covers(
 fn match_executables(
     target: &dyn ReadAt,
     index: &FileIndex<'_>,
-    pair: &Pair,
+    new_range: &Range<u64>,
+    old_file: FileRef,
     region_bytes: u64,
 ) -> Result<PairMatch, MatchError> {
-    let old_range = &index.member(pair.old).data;
-    let (old, new) = read_both(target, index, &pair.new, pair.old.origin, old_range)?;
+    let old_range = &index.member(old_file).data;
+    let (old, new) = read_both(target, index, new_range, old_file.origin, old_range)?;
     let covers = match_bytes(&old, &new).unwrap_or_default();
-    let origin = OriginId(pair.old.origin);
+    let origin = OriginId(old_file.origin);
     let region = references::plan(&old, &new, &covers, region_bytes)
-        .and_then(|plan| executable_region(pair, origin, old_range.clone(), plan))
+        .and_then(|plan| executable_region(new_range, origin, old_range.clone(), plan))
         .filter(|region| region.resident_bytes() <= region_bytes);
     let covers = match region {
         Some(_) => Vec::new(),
-        None => to_covers(covers, &pair.new, pair.old.origin, old_range),
+        None => to_covers(covers, new_range, old_file.origin, old_range),
     };
-    Ok(PairMatch { covers, region })
+    Ok(PairMatch { covers, regions: region.into_iter().collect() })
 }
 
 fn read_both(
@@ -147,16 +158,22 @@ fn read_both(
     Ok((old, new))
 }
 
-fn starts_as_executable(target: &dyn ReadAt, new: &Range<u64>) -> Result<bool, MatchError> {
-    let mut magic = [0; 4];
+/// The first bytes of a file that has as many.
+fn magic(target: &dyn ReadAt, new: &Range<u64>) -> Result<Option<[u8; MAGIC_BYTES]>, MatchError> {
+    let mut magic = [0; MAGIC_BYTES];
     if length(new) < magic.len() as u64 {
-        return Ok(false);
+        return Ok(None);
     }
     let read = target.read_exact_at(&mut magic, new.start);
-    read.map(|()| magic == *b"\x7fELF").map_err(|source| MatchError::Target { source })
+    read.map(|()| Some(magic)).map_err(|source| MatchError::Target { source })
 }
 
-fn executable_region(pair: &Pair, origin: OriginId, old: Range<u64>, plan: Plan) -> Option<Region> {
+fn executable_region(
+    new: &Range<u64>,
+    origin: OriginId,
+    old: Range<u64>,
+    plan: Plan,
+) -> Option<Region> {
     let covers = plan.covers.iter().map(|cover| {
         Some(RegionCover {
             target: u32::try_from(cover.new).ok()?,
@@ -171,14 +188,14 @@ fn executable_region(pair: &Pair, origin: OriginId, old: Range<u64>, plan: Plan)
         parameters: plan.parameters,
         covers: covers.collect::<Option<_>>()?,
     };
-    Some(Region { target: pair.new.clone(), transform: Transform::References(references) })
+    Some(Region { target: new.clone(), transform: Transform::References(references) })
 }
 
 pub(super) fn length(range: &Range<u64>) -> u64 {
     range.end - range.start
 }
 
-fn read_range(from: &dyn ReadAt, range: &Range<u64>) -> Result<Vec<u8>, ReadError> {
+pub(super) fn read_range(from: &dyn ReadAt, range: &Range<u64>) -> Result<Vec<u8>, ReadError> {
     let offset = range.start;
     let too_long = ReadError::OutOfRange { offset, length: length(range), size: from.size() };
     let mut bytes = vec![0; usize::try_from(length(range)).map_err(|_| too_long)?];

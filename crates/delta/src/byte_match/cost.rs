@@ -59,6 +59,11 @@ fn put(stream: &mut Vec<u8>, mut value: usize) {
 }
 
 fn compressed(stream: &[u8]) -> usize {
+    compressed_bytes(stream, TRIAL_LEVEL)
+}
+
+/// What `stream` comes to by itself.
+pub(crate) fn compressed_bytes(stream: &[u8], level: i32) -> usize {
     // Without memory for a trial, plain sizes are compared.
-    zstd::bulk::compress(stream, TRIAL_LEVEL).map_or(stream.len(), |bytes| bytes.len())
+    zstd::bulk::compress(stream, level).map_or(stream.len(), |bytes| bytes.len())
 }

@@ -7,12 +7,14 @@ mod bits;
 mod blocks;
 mod corrections;
 mod estimate;
+mod find;
 mod huffman;
 mod inflate;
 mod parse;
 mod predict;
 mod symbols;
 
+pub use find::{MAGIC_BYTES, Stream, find, may_hold_streams};
 pub use inflate::{INFLATE_STATE_BYTES, InflateError, inflate};
 
 use std::io::{self, Write};
