@@ -84,6 +84,9 @@ proptest! {
             builder.keep_delta(tags[1], tags[2], formats[1], "service:b-c");
             let chain = builder.save(&["service:a-b", "service:b-c"], ArchiveFormat::DockerArchive);
             holds_all_after(&Device::holding(&[&archives[0]]), &chain, &images);
+            let backwards = ["service:b-c", "service:a-b"];
+            let backwards = builder.save(&backwards, ArchiveFormat::DockerArchive);
+            holds_all_after(&Device::holding(&[&archives[0]]), &backwards, &images);
             let full = [OLD, "service:a-b", "service:b-c"];
             let full = builder.save(&full, ArchiveFormat::OciArchive);
             holds_all_after(&Device::new(), &full, &images);
@@ -122,17 +125,21 @@ fn a_name_that_comes_twice_is_the_last_images() {
             builder.load(&archives[i + 1]).unwrap();
             builder.keep_delta(before, "app:latest", format, delta);
         }
-        let chain = builder.save(&["service:a-b", "service:b-c"], ArchiveFormat::DockerArchive);
-        let device = Device::holding(&[&archives[0]]);
-        let report = device.load(&chain).unwrap();
-        images.iter().for_each(|image| device.assert_holds(image));
         let last = match format {
             DeltaFormat::Silt => "app:latest",
             DeltaFormat::Balena => "service:b-c",
         };
-        assert_eq!(report.images[1].names, [name(last)]);
-        assert!(!report.images[0].names.contains(&name(last)));
-        assert_eq!(device.id_of(last), images[2].id());
+        for (chain, second) in
+            [(["service:a-b", "service:b-c"], 1), (["service:b-c", "service:a-b"], 0)]
+        {
+            let chain = builder.save(&chain, ArchiveFormat::DockerArchive);
+            let device = Device::holding(&[&archives[0]]);
+            let report = device.load(&chain).unwrap();
+            images.iter().for_each(|image| device.assert_holds(image));
+            assert_eq!(report.images[second].names, [name(last)]);
+            assert!(!report.images[1 - second].names.contains(&name(last)));
+            assert_eq!(device.id_of(last), images[2].id());
+        }
     }
 }
 

@@ -123,7 +123,7 @@ fn impossible_repairs(plan: &LoadPlan) -> Vec<(DiffId, String)> {
 fn hold_all(sink: &mut impl ImageTransaction, plan: &LoadPlan) -> Result<Vec<Pins>, LoadError> {
     let mut seen = HashSet::new();
     let mut pins = Vec::new();
-    for image in &plan.images {
+    for image in plan.order.iter().map(|number| &plan.images[*number]) {
         let mut needed = Vec::new();
         for layer in &image.layers {
             needed.extend(needed_by(layer).into_iter().filter(|layer| seen.insert(*layer)));

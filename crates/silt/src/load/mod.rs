@@ -119,15 +119,16 @@ pub fn plan_load(
 ) -> Result<LoadPlan, LoadError> {
     let candidates = source::of_archive(&input.archive);
     let mut plan = plan::plan(&candidates, store, options, input.spooled_bytes, progress)?;
-    leave_names_to_the_last(&mut plan.images);
+    leave_names_to_the_last(&mut plan);
     Ok(plan)
 }
 
-/// A name that several images claim goes to the last of them, as if each had been loaded after the
-/// other: a chain of deltas carries `latest` with each link.
-fn leave_names_to_the_last(images: &mut [ImagePlan]) {
+/// A name that several images claim goes to the last of them that is made, as if each had been loaded
+/// after the other: a chain of deltas carries `latest` with each link.
+fn leave_names_to_the_last(plan: &mut LoadPlan) {
     let mut owners: HashMap<Name, ImageId> = HashMap::new();
-    for image in images.iter_mut().rev() {
+    for number in plan.order.iter().rev() {
+        let image = &mut plan.images[*number];
         image.names.retain(|name| *owners.entry(name.clone()).or_insert(image.id) == image.id);
     }
 }
