@@ -38,9 +38,9 @@ class Silt:
         self.environment = {k: v for k, v in os.environ.items()
                             if not k.startswith(("SILT_", "RUST_", "DOCKER_"))}
 
-    def run(self, root, *arguments, stdin=None):
-        """Runs `silt --root ROOT ARGUMENTS…`, measured."""
-        command = [self.binary, "--root", root, "--progress", "none", *arguments]
+    def run(self, root, *arguments, stdin=None, within=()):
+        """Runs `silt --root ROOT ARGUMENTS…`, measured; `within` is a command that starts it in turn."""
+        command = [*within, self.binary, "--root", root, "--progress", "none", *arguments]
         return run_measured(command, self.environment, stdin, self.timeout_seconds)
 
     def image(self, root, reference):

@@ -23,6 +23,11 @@ const MAX_EXTENSION_BYTES: u64 = 1 << 20;
 /// The longest path that is used for matching; of a longer one the beginning is.
 const MAX_PATH_BYTES: usize = 4096;
 
+/// Members that are told apart; what comes after so many belongs to the tail. Each takes some hundred
+/// bytes of memory here and where files are matched, and a tar of a few kilobytes, compressed, may
+/// have ten million. The largest of real layers have a third of this.
+const MAX_MEMBERS: usize = 1 << 20;
+
 /// Extended headers before one member that get its path. Honest writers make three at most.
 const MAX_PENDING: usize = 8;
 
@@ -93,6 +98,9 @@ impl Walk<'_> {
     /// Takes in one member; false at the end, which is also the first thing that is no header.
     fn step(&mut self) -> Result<bool, ReadError> {
         let at = self.map.tail;
+        if self.map.members.len() == MAX_MEMBERS {
+            return Ok(false);
+        }
         let Some(header) = self.header_at(at)? else {
             return Ok(false);
         };
@@ -301,6 +309,29 @@ mod tests {
             assert!(map.tail <= cut as u64, "{cut}");
             assert!(map.members.iter().all(|m| m.data.end <= cut as u64), "{cut}");
         }
+    }
+
+    /// A terabyte of empty members.
+    struct Endless(Block);
+
+    impl ReadAt for Endless {
+        fn size(&self) -> u64 {
+            1 << 40
+        }
+
+        fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
+            assert_eq!(offset % BLOCK_BYTES, 0);
+            buffer.copy_from_slice(&self.0[..buffer.len()]);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn members_without_end_are_not_all_remembered() {
+        let header = archive(false)[2048 - 512..2048].try_into().unwrap();
+        let map = TarMap::of(&Endless(header)).unwrap();
+        assert_eq!(map.members.len(), MAX_MEMBERS);
+        assert_eq!(map.tail, MAX_MEMBERS as u64 * BLOCK_BYTES);
     }
 
     #[test]

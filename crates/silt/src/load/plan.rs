@@ -7,7 +7,7 @@ use delta::OriginId;
 use delta::native::DecodeError;
 
 use serde::{Serialize, Serializer};
-use store::Store;
+use store::{FreeSpace, Store};
 use tarball::{DiffId, Digest, ImageConfig, ImageId, Name, Platform};
 
 use super::bases::BaseStores;
@@ -155,7 +155,8 @@ pub(super) fn plan(
     let bases = BaseStores::open(&options.base_roots)?;
     let base_snapshots = bases.snapshots()?;
     let known = Known::new(store, &snapshot, &bases, &base_snapshots);
-    let mut planner = Planner { known, bases: &bases, options, progress };
+    let space = store::free_space(store.root())?;
+    let mut planner = Planner { known, bases: &bases, options, space, progress };
     progress.begin(&Step::CheckingInput, None);
     let deltas = candidates.iter().map(|candidate| DeltaImage::of(&candidate.config));
     let deltas = deltas.collect::<Result<Vec<_>, _>>()?;
@@ -184,6 +185,8 @@ pub(super) struct Planner<'a> {
     pub(super) known: Known<'a>,
     bases: &'a BaseStores,
     pub(super) options: &'a LoadOptions,
+    /// Where the layers will lie.
+    space: FreeSpace,
     pub(super) progress: &'a dyn Progress,
 }
 
@@ -280,7 +283,7 @@ impl Planner<'_> {
         let stored_bytes = candidate.stored_bytes(index);
         let missing = LoadError::MissingLayer { image: candidate.config.id, layer: diff_id };
         let stored_bytes = stored_bytes.ok_or(missing)?;
-        let size_bytes = check::full_layer(candidate, index, self.progress)?;
+        let size_bytes = check::full_layer(candidate, index, &self.space, self.progress)?;
         let action = Action::Write { stored_bytes };
         Ok(LayerPlan { diff_id, size_bytes: Some(size_bytes), action })
     }
@@ -312,7 +315,8 @@ impl Planner<'_> {
                 for layer in base.layers.iter() {
                     self.known.origin_size(*layer)?;
                 }
-                let size = check::balena_layer(candidate, index, diff_id, base, self.progress)?;
+                let (space, progress) = (&self.space, self.progress);
+                let size = check::balena_layer(candidate, index, diff_id, base, space, progress)?;
                 (size, base.layers.clone())
             }
             (DeltaFormat::Balena, base) => {
@@ -335,7 +339,8 @@ impl Planner<'_> {
     ) -> Result<(u64, Arc<[DiffId]>), LoadError> {
         let layer = delta.target.diff_ids[index];
         let memory_bytes = self.options.max_memory_bytes;
-        let needs = check::native_layer(candidate, index, layer, memory_bytes, self.progress)?;
+        let (space, progress) = (&self.space, self.progress);
+        let needs = check::native_layer(candidate, index, layer, memory_bytes, space, progress)?;
         let mut origins = Vec::with_capacity(needs.origins.len());
         let mut missing = Vec::new();
         for (number, origin) in (0u32..).zip(&needs.origins) {
