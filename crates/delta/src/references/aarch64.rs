@@ -126,7 +126,8 @@ fn field(form: Form) -> Field {
         Form::A64PageOffset { .. } => (10, 12),
         // The two lowest bits stand apart: at 29.
         Form::A64Page | Form::A64Address => (5, 21),
-        Form::Signed32 | Form::Unsigned32 | Form::Word64 => (0, 32),
+        // Not of this machine.
+        _ => (0, 32),
     };
     Field { shift, bits }
 }

@@ -6,7 +6,7 @@ use super::Machine;
 use super::elf::{Area, Elf};
 use super::site::Site;
 use super::window::Window;
-use super::{aarch64, x86_64};
+use super::{aarch64, arm, x86_64};
 
 /// Finds the sites of instructions that start in `range`, in order. None goes past `end`.
 pub(super) fn find(
@@ -20,6 +20,7 @@ pub(super) fn find(
     match elf.machine {
         Some(Machine::X86_64) => find_x86_64(elf, area, window, range, end, sites),
         Some(Machine::Aarch64) => find_aarch64(elf, area, window, range, end, sites),
+        Some(Machine::Arm) => arm::find(elf, area, window, range, end, sites),
         None => {}
     }
 }

@@ -41,12 +41,15 @@ pub(super) enum AreaKind {
     Words,
     UnwindIndex,
     Unwind,
+    ArmUnwindIndex,
 }
 
 /// An old file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Elf {
     pub(super) machine: Option<Machine>,
+    /// 64-bit; else 32-bit.
+    pub(super) is_wide: bool,
     /// Linked to a fixed address (`ET_EXEC`): code and data hold absolute addresses.
     pub(super) is_fixed: bool,
     pub(super) segments: Segments,
@@ -70,6 +73,7 @@ const SHT_SYMTAB: u64 = 2;
 const SHT_RELA: u64 = 4;
 const SHT_DYNAMIC: u64 = 6;
 const SHT_NOBITS: u64 = 8;
+const SHT_REL: u64 = 9;
 const SHT_DYNSYM: u64 = 11;
 const SHT_INIT_ARRAY: u64 = 14;
 const SHT_PREINIT_ARRAY: u64 = 16;
@@ -92,37 +96,48 @@ impl Elf {
         let size = old.end - old.start;
         let mut elf = Self::default();
         let Some(header) = reader.read(0..HEADER_BYTES)? else { return Ok(elf) };
-        if !header.from(0).starts_with(b"\x7fELF\x02\x01") {
+        elf.is_wide = header.from(0).starts_with(b"\x7fELF\x02\x01");
+        if !elf.is_wide && !header.from(0).starts_with(b"\x7fELF\x01\x01") {
             return Ok(elf);
         }
+        let layout = elf.layout();
         let half = |at| header.number(at, 2).unwrap_or(0);
-        let word = |at| header.number(at, 8).unwrap_or(0);
+        let word = |at| header.number(at, layout.word_bytes).unwrap_or(0);
         elf.is_fixed = half(16) == ET_EXEC;
-        elf.machine = Machine::of_elf(half(18));
+        elf.machine = Machine::of_elf(half(18), elf.is_wide);
         if elf.machine.is_none() {
             return Ok(elf);
         }
-        elf.area(0..HEADER_BYTES, 0, AreaKind::FileHeader, size);
+        elf.area(0..layout.file_header, 0, AreaKind::FileHeader, size);
 
-        let programs = table(word(32), half(56).min(MAX_PROGRAM_HEADERS), 56);
+        let programs = table(
+            word(24 + layout.word()),
+            half(layout.file_header - 8).min(MAX_PROGRAM_HEADERS),
+            layout.program_header,
+        );
         if let Some(headers) = reader.read(programs.clone())? {
             elf.add_segments(&headers, &programs);
             elf.area(programs, 0, AreaKind::ProgramHeaders, size);
         }
-        let sections = table(word(40), half(60).min(MAX_SECTIONS), 64);
+        let sections = table(
+            word(24 + 2 * layout.word()),
+            half(layout.file_header - 4).min(MAX_SECTIONS),
+            layout.section_header,
+        );
         let Some(headers) = reader.read(sections.clone())? else {
             elf.finish();
             return Ok(elf);
         };
-        let names = sections.start.saturating_add(half(62) * 64);
-        let names = headers.number(names.saturating_add(24), 8).unwrap_or(0);
-        for at in sections.clone().step_by(64) {
-            let Some(section) = Section::of(&headers, at) else { break };
+        let names = half(layout.file_header - 2) * layout.section_header;
+        let names = Section::of(&headers, sections.start.saturating_add(names), layout);
+        let names = names.map_or(0, |section| section.offset);
+        for at in steps(&sections, layout.section_header) {
+            let Some(section) = Section::of(&headers, at, layout) else { break };
             let name = match section.kind {
-                SHT_PROGBITS | SHT_UNWIND => reader.name(names.saturating_add(section.name))?,
+                SHT_PROGBITS | SHT_PROCESSOR => reader.name(names.saturating_add(section.name))?,
                 _ => [0; NAME_BYTES],
             };
-            if let Some(kind) = section.area(&name, elf.is_fixed) {
+            if let Some(kind) = section.area(&name, &elf) {
                 elf.area(section.range(), section.address, kind, size);
             }
         }
@@ -131,18 +146,26 @@ impl Elf {
         Ok(elf)
     }
 
+    /// Where fields stand in headers of this width.
+    pub(super) fn layout(&self) -> &'static Layout {
+        if self.is_wide { &WIDE } else { &NARROW }
+    }
+
     fn add_segments(&mut self, headers: &Window, table: &Range<u64>) {
-        for at in table.clone().step_by(56) {
-            let number = |offset, width| headers.number(at + offset, width).unwrap_or(0);
-            if number(0, 4) != PT_LOAD || self.segments.0.len() >= MAX_SEGMENTS {
+        let layout = self.layout();
+        for at in steps(table, layout.program_header) {
+            let number = |offset| headers.number(at + offset, layout.word_bytes).unwrap_or(0);
+            let flag = |offset| headers.number(at + offset, 4).unwrap_or(0);
+            if flag(0) != PT_LOAD || self.segments.0.len() >= MAX_SEGMENTS {
                 continue;
             }
+            let [offset, address, _, file_bytes, memory_bytes] = layout.program_fields;
             self.segments.0.push(Segment {
-                address: number(16, 8),
-                offset: number(8, 8),
-                file_bytes: number(32, 8),
-                memory_bytes: number(40, 8),
-                is_code: number(4, 4) & PF_X != 0,
+                address: number(address),
+                offset: number(offset),
+                file_bytes: number(file_bytes),
+                memory_bytes: number(memory_bytes),
+                is_code: flag(layout.program_flags) & PF_X != 0,
             });
         }
     }
@@ -168,8 +191,65 @@ impl Elf {
     }
 }
 
+/// Where fields stand in headers and tables of 64-bit or of 32-bit files.
+pub(super) struct Layout {
+    pub(super) word_bytes: u8,
+    pub(super) file_header: u64,
+    pub(super) program_header: u64,
+    /// Offset, address, physical address, bytes in the file, bytes in memory.
+    pub(super) program_fields: [u64; 5],
+    pub(super) program_flags: u64,
+    pub(super) section_header: u64,
+    /// Address, offset, size.
+    pub(super) section_fields: [u64; 3],
+    pub(super) symbol: u64,
+    /// Value, size, type.
+    pub(super) symbol_fields: [u64; 3],
+    pub(super) relocation: u64,
+}
+
+const WIDE: Layout = Layout {
+    word_bytes: 8,
+    file_header: 64,
+    program_header: 56,
+    program_fields: [8, 16, 24, 32, 40],
+    program_flags: 4,
+    section_header: 64,
+    section_fields: [16, 24, 32],
+    symbol: 24,
+    symbol_fields: [8, 16, 4],
+    relocation: 24,
+};
+
+const NARROW: Layout = Layout {
+    word_bytes: 4,
+    file_header: 52,
+    program_header: 32,
+    program_fields: [4, 8, 12, 16, 20],
+    program_flags: 24,
+    section_header: 40,
+    section_fields: [12, 16, 20],
+    symbol: 16,
+    symbol_fields: [4, 8, 12],
+    relocation: 8,
+};
+
+impl Layout {
+    /// Bytes of an address.
+    pub(super) fn word(&self) -> u64 {
+        self.word_bytes.into()
+    }
+}
+
+/// Where the entries of a table start.
+fn steps(table: &Range<u64>, entry_bytes: u64) -> impl Iterator<Item = u64> + use<> {
+    let Range { start, end } = *table;
+    (0..(end - start) / entry_bytes).map(move |i| start + i * entry_bytes)
+}
+
 const NAME_BYTES: usize = 16;
-const SHT_UNWIND: u64 = 0x7000_0001;
+/// A type whose meaning is the machine's: tables for unwinding, of one kind or another.
+const SHT_PROCESSOR: u64 = 0x7000_0001;
 
 /// A section header's fields.
 struct Section {
@@ -182,14 +262,16 @@ struct Section {
 }
 
 impl Section {
-    fn of(headers: &Window, at: u64) -> Option<Self> {
+    fn of(headers: &Window, at: u64, layout: &Layout) -> Option<Self> {
+        let number = |offset| headers.number(at.checked_add(offset)?, layout.word_bytes);
+        let [address, offset, size] = layout.section_fields;
         Some(Self {
             name: headers.number(at, 4)?,
-            kind: headers.number(at + 4, 4)?,
-            flags: headers.number(at + 8, 8)?,
-            address: headers.number(at + 16, 8)?,
-            offset: headers.number(at + 24, 8)?,
-            size: headers.number(at + 32, 8)?,
+            kind: headers.number(at.checked_add(4)?, 4)?,
+            flags: number(8)?,
+            address: number(address)?,
+            offset: number(offset)?,
+            size: number(size)?,
         })
     }
 
@@ -202,19 +284,23 @@ impl Section {
         self.flags & flag != 0
     }
 
-    fn area(&self, name: &[u8; NAME_BYTES], is_fixed: bool) -> Option<AreaKind> {
+    fn area(&self, name: &[u8; NAME_BYTES], elf: &Elf) -> Option<AreaKind> {
         let is_allocated = self.has(SHF_ALLOC);
         match self.kind {
             SHT_SYMTAB | SHT_DYNSYM => Some(AreaKind::Symbols),
             SHT_NOBITS => None,
             _ if !is_allocated => None,
-            SHT_RELA => Some(AreaKind::Relocations),
+            SHT_RELA => elf.is_wide.then_some(AreaKind::Relocations),
+            SHT_REL => (!elf.is_wide).then_some(AreaKind::Relocations),
             SHT_DYNAMIC => Some(AreaKind::Dynamic),
             SHT_PROGBITS if self.has(SHF_EXECINSTR) => Some(AreaKind::Code),
-            SHT_PROGBITS | SHT_UNWIND if name.starts_with(b".eh_frame\0") => Some(AreaKind::Unwind),
+            SHT_PROCESSOR if !elf.is_wide => Some(AreaKind::ArmUnwindIndex),
+            SHT_PROGBITS | SHT_PROCESSOR if name.starts_with(b".eh_frame\0") => {
+                Some(AreaKind::Unwind)
+            }
             SHT_PROGBITS if name.starts_with(b".eh_frame_hdr\0") => Some(AreaKind::UnwindIndex),
             SHT_PROGBITS | SHT_INIT_ARRAY..=SHT_PREINIT_ARRAY if !self.has(SHF_TLS) => {
-                (is_fixed || self.has(SHF_WRITE)).then_some(AreaKind::Words)
+                (elf.is_fixed || self.has(SHF_WRITE)).then_some(AreaKind::Words)
             }
             _ => None,
         }

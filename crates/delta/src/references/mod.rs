@@ -11,6 +11,7 @@
 
 mod aarch64;
 mod address_map;
+mod arm;
 mod code;
 mod cover_map;
 mod elf;
@@ -39,6 +40,8 @@ pub enum Machine {
     X86_64,
     /// AArch64, 64-bit ELF, little-endian.
     Aarch64,
+    /// ARM, 32-bit ELF, little-endian; Thumb-2 code.
+    Arm,
 }
 
 impl Machine {
@@ -47,19 +50,21 @@ impl Machine {
         match self {
             Self::X86_64 => 1,
             Self::Aarch64 => 2,
+            Self::Arm => 3,
         }
     }
 
     /// The machine of that number.
     pub fn of_id(id: u8) -> Option<Self> {
-        [Self::X86_64, Self::Aarch64].into_iter().find(|machine| machine.id() == id)
+        [Self::X86_64, Self::Aarch64, Self::Arm].into_iter().find(|machine| machine.id() == id)
     }
 
-    /// The machine of that `e_machine`.
-    fn of_elf(number: u64) -> Option<Self> {
-        match number {
-            62 => Some(Self::X86_64),
-            183 => Some(Self::Aarch64),
+    /// The machine of that `e_machine`, in a 64-bit file or a 32-bit one.
+    fn of_elf(number: u64, is_wide: bool) -> Option<Self> {
+        match (number, is_wide) {
+            (62, true) => Some(Self::X86_64),
+            (183, true) => Some(Self::Aarch64),
+            (40, false) => Some(Self::Arm),
             _ => None,
         }
     }

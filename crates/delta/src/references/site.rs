@@ -1,6 +1,6 @@
 //! A reference in the old bytes: where it stands, how it is spelled, and what it means.
 
-use super::aarch64;
+use super::{aarch64, arm};
 
 /// A place in the old file that refers to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +121,12 @@ pub(super) enum Form {
     A64Address,
     /// AArch64: ADD, or a load or store; 12 bits of units of 2^`scale` bytes.
     A64PageOffset { scale: u8 },
+    /// ARM: tables for unwinding; 31 bits of bytes.
+    ArmDistance31,
+    /// Thumb-2: BL, BLX, B.W; 24 bits of halfwords.
+    ThumbBranch24,
+    /// Thumb-2: B<c>.W; 20 bits of halfwords.
+    ThumbBranch20,
 }
 
 impl Form {
@@ -138,6 +144,8 @@ impl Form {
             Self::Signed32 => sign_extend(bytes, 32),
             Self::Unsigned32 => bytes & 0xffff_ffff,
             Self::Word64 => bytes,
+            Self::ArmDistance31 => sign_extend(bytes, 31),
+            Self::ThumbBranch24 | Self::ThumbBranch20 => arm::operand(self, bytes),
             _ => aarch64::operand(self, bytes),
         }
     }
@@ -147,6 +155,8 @@ impl Form {
         match self {
             Self::Signed32 | Self::Unsigned32 => operand & 0xffff_ffff,
             Self::Word64 => operand,
+            Self::ArmDistance31 => bytes & 1 << 31 | operand & 0x7fff_ffff,
+            Self::ThumbBranch24 | Self::ThumbBranch20 => arm::with_operand(self, bytes, operand),
             _ => aarch64::with_operand(self, bytes, operand),
         }
     }
@@ -154,7 +164,8 @@ impl Form {
     /// The bits of a site in an order in which a change of the operand is a small number.
     pub(super) fn unfold(self, bytes: u64) -> u64 {
         match self {
-            Self::Signed32 | Self::Unsigned32 | Self::Word64 => bytes,
+            Self::Signed32 | Self::Unsigned32 | Self::Word64 | Self::ArmDistance31 => bytes,
+            Self::ThumbBranch24 | Self::ThumbBranch20 => arm::unfold(self, bytes),
             _ => aarch64::unfold(self, bytes),
         }
     }
@@ -162,7 +173,8 @@ impl Form {
     /// Undoes [`Self::unfold`].
     pub(super) fn fold(self, bits: u64) -> u64 {
         match self {
-            Self::Signed32 | Self::Unsigned32 | Self::Word64 => bits,
+            Self::Signed32 | Self::Unsigned32 | Self::Word64 | Self::ArmDistance31 => bits,
+            Self::ThumbBranch24 | Self::ThumbBranch20 => arm::fold(self, bits),
             _ => aarch64::fold(self, bits),
         }
     }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Machine;
-use super::elf::{Area, AreaKind, Elf};
+use super::elf::{Area, AreaKind, Elf, Layout};
 use super::site::{Form, Kind, Meaning, Site, sign_extend};
 use super::window::Window;
 
@@ -12,7 +12,7 @@ fn is_relative(machine: Option<Machine>, kind: u64) -> bool {
     match machine {
         Some(Machine::X86_64) => matches!(kind, 8 | 37),
         Some(Machine::Aarch64) => matches!(kind, 1027 | 1032),
-        None => false,
+        Some(Machine::Arm) | None => false,
     }
 }
 
@@ -31,14 +31,18 @@ pub(super) fn find(
     range: &Range<u64>,
     sites: &mut Vec<Site>,
 ) {
+    let layout = elf.layout();
+    let word = layout.word();
     let (entry_bytes, first) = match area.kind {
-        AreaKind::FileHeader => (64, 0),
-        AreaKind::ProgramHeaders => (56, 0),
-        AreaKind::SectionHeaders => (64, 0),
-        AreaKind::Relocations | AreaKind::Symbols => (24, 0),
-        AreaKind::Dynamic => (16, 0),
-        AreaKind::Words => (8, area.address.wrapping_neg() & 7),
+        AreaKind::FileHeader => (layout.file_header, 0),
+        AreaKind::ProgramHeaders => (layout.program_header, 0),
+        AreaKind::SectionHeaders => (layout.section_header, 0),
+        AreaKind::Relocations => (layout.relocation, 0),
+        AreaKind::Symbols => (layout.symbol, 0),
+        AreaKind::Dynamic => (2 * word, 0),
+        AreaKind::Words => (word, area.address.wrapping_neg() & (word - 1)),
         AreaKind::UnwindIndex => (4, 0),
+        AreaKind::ArmUnwindIndex => (8, 0),
         AreaKind::Code | AreaKind::Unwind => return,
     };
     let origin = area.origin + first;
@@ -76,16 +80,23 @@ impl Entry<'_> {
             AreaKind::Dynamic => self.dynamic(put),
             AreaKind::Words => self.word(put),
             AreaKind::UnwindIndex => self.unwind_index(put),
+            AreaKind::ArmUnwindIndex => self.arm_unwind_index(put),
             AreaKind::Code | AreaKind::Unwind => None,
         };
     }
 
-    fn word64(&self, offset: u64) -> Option<u64> {
-        self.window.u64(self.at + offset)
+    fn layout(&self) -> &'static Layout {
+        self.elf.layout()
+    }
+
+    /// An address, or a number as long as one.
+    fn number(&self, offset: u64) -> Option<u64> {
+        self.window.number(self.at + offset, self.layout().word_bytes)
     }
 
     fn site(&self, offset: u64, kind: Kind, meaning: Meaning) -> Site {
-        Site { at: self.at + offset, form: Form::Word64, kind, meaning }
+        let form = if self.elf.is_wide { Form::Word64 } else { Form::Unsigned32 };
+        Site { at: self.at + offset, form, kind, meaning }
     }
 
     fn absolute(&self, offset: u64, kind: Kind, target: u64) -> Site {
@@ -97,57 +108,82 @@ impl Entry<'_> {
     }
 
     fn file_header(&self, mut put: impl FnMut(Site)) -> Option<()> {
-        put(self.absolute(24, Kind::Header, self.word64(24)?));
-        put(self.site(40, Kind::Header, Meaning::FileOffset(self.word64(40)?)));
+        put(self.absolute(24, Kind::Header, self.number(24)?));
+        let sections = 24 + 2 * self.layout().word();
+        put(self.site(sections, Kind::Header, Meaning::FileOffset(self.number(sections)?)));
         Some(())
     }
 
     fn program_header(&self, mut put: impl FnMut(Site)) -> Option<()> {
-        let (offset, address) = (self.word64(8)?, self.word64(16)?);
-        let (file_bytes, memory_bytes) = (self.word64(32)?, self.word64(40)?);
-        if address == 0 || file_bytes == 0 {
+        let fields = self.layout().program_fields;
+        let [offset, address, physical, file_bytes, memory_bytes] = fields;
+        let start = self.number(address)?;
+        let (file_length, memory_length) = (self.number(file_bytes)?, self.number(memory_bytes)?);
+        if start == 0 || file_length == 0 {
             return None;
         }
-        put(self.site(8, Kind::Header, Meaning::FileOffset(offset)));
-        put(self.absolute(16, Kind::Header, address));
-        put(self.absolute(24, Kind::Header, address));
-        put(self.length(32, Kind::Header, address, file_bytes));
-        put(self.length(40, Kind::Header, address, memory_bytes));
+        put(self.site(offset, Kind::Header, Meaning::FileOffset(self.number(offset)?)));
+        put(self.absolute(address, Kind::Header, start));
+        put(self.absolute(physical, Kind::Header, start));
+        put(self.length(file_bytes, Kind::Header, start, file_length));
+        put(self.length(memory_bytes, Kind::Header, start, memory_length));
         Some(())
     }
 
     fn section_header(&self, mut put: impl FnMut(Site)) -> Option<()> {
-        let (address, offset, size) = (self.word64(16)?, self.word64(24)?, self.word64(32)?);
-        if address != 0 {
-            put(self.absolute(16, Kind::Header, address));
+        let [address, offset, size] = self.layout().section_fields;
+        let (start, place, length) =
+            (self.number(address)?, self.number(offset)?, self.number(size)?);
+        if start != 0 {
+            put(self.absolute(address, Kind::Header, start));
         }
-        if offset != 0 {
-            put(self.site(24, Kind::Header, Meaning::FileOffset(offset)));
+        if place != 0 {
+            put(self.site(offset, Kind::Header, Meaning::FileOffset(place)));
         }
-        if address != 0 && size != 0 {
-            put(self.length(32, Kind::Header, address, size));
+        if start != 0 && length != 0 {
+            put(self.length(size, Kind::Header, start, length));
         }
         Some(())
     }
 
     fn relocation(&self, mut put: impl FnMut(Site)) -> Option<()> {
-        put(self.absolute(0, Kind::Relocation, self.word64(0)?));
-        let kind = self.word64(8)? & 0xffff_ffff;
+        put(self.absolute(0, Kind::Relocation, self.number(0)?));
+        // A 32-bit file has addends in the places that are relocated.
+        let kind = self.number(8).filter(|_| self.elf.is_wide)? & 0xffff_ffff;
         if is_relative(self.elf.machine, kind) {
-            put(self.absolute(16, Kind::Relocation, self.word64(16)?));
+            put(self.absolute(16, Kind::Relocation, self.number(16)?));
         }
         Some(())
     }
 
     fn symbol(&self, mut put: impl FnMut(Site)) -> Option<()> {
-        let (value, size) = (self.word64(8)?, self.word64(16)?);
-        let is_place = self.window.u8(self.at + 4)? & 15 != STT_TLS;
+        let [value_at, size_at, kind_at] = self.layout().symbol_fields;
+        let (value, size) = (self.number(value_at)?, self.number(size_at)?);
+        let is_place = self.window.u8(self.at + kind_at)? & 15 != STT_TLS;
         if value == 0 || !is_place || !self.elf.segments.is_mapped(value) {
             return None;
         }
-        put(self.absolute(8, Kind::Symbol, value));
+        put(self.absolute(value_at, Kind::Symbol, value));
         if size != 0 {
-            put(self.length(16, Kind::SymbolSize, value, size));
+            put(self.length(size_at, Kind::SymbolSize, value, size));
+        }
+        Some(())
+    }
+
+    /// Pairs of distances of 31 bits: to a function, and to how it is unwound unless that is said in place.
+    fn arm_unwind_index(&self, mut put: impl FnMut(Site)) -> Option<()> {
+        const IN_PLACE: u32 = 1 << 31;
+        const CANNOT_UNWIND: u32 = 1;
+        for offset in [0, 4] {
+            let word = self.window.u32(self.at + offset)?;
+            if word & IN_PLACE != 0 || offset == 4 && word == CANNOT_UNWIND {
+                continue;
+            }
+            let distance = sign_extend(word.into(), 31);
+            let address = self.area.address_of(self.at + offset);
+            let meaning = Meaning::Relative { target: address.wrapping_add(distance), bias: 0 };
+            let form = Form::ArmDistance31;
+            put(Site { at: self.at + offset, form, kind: Kind::UnwindIndex, meaning });
         }
         Some(())
     }
@@ -155,17 +191,17 @@ impl Entry<'_> {
     fn dynamic(&self, mut put: impl FnMut(Site)) -> Option<()> {
         /// Tags whose value is not an address: needed, lengths, names, flags, counts.
         const NUMBERS: [u64; 16] = [0, 1, 2, 7 + 1, 9, 10, 11, 14, 15, 18, 20, 24, 27, 28, 29, 30];
-        let (tag, value) = (self.word64(0)?, self.word64(8)?);
+        let (tag, value) = (self.number(0)?, self.number(self.layout().word())?);
         let is_number = NUMBERS.contains(&tag)
             || matches!(tag, 0x6fff_fff9 | 0x6fff_fffa | 0x6fff_fffb | 0x6fff_fffd | 0x6fff_ffff);
         if !is_number && self.is_pointer(value) {
-            put(self.absolute(8, Kind::Dynamic, value));
+            put(self.absolute(self.layout().word(), Kind::Dynamic, value));
         }
         Some(())
     }
 
     fn word(&self, mut put: impl FnMut(Site)) -> Option<()> {
-        let value = self.word64(0)?;
+        let value = self.number(0)?;
         if self.is_pointer(value) {
             put(self.absolute(0, Kind::Word, value));
         }

@@ -14,7 +14,7 @@ pub(crate) struct Section {
 
 impl Section {
     /// How many kinds [`of_kind`](Self::of_kind) makes.
-    pub(crate) const KINDS: usize = 8;
+    pub(crate) const KINDS: usize = 9;
 
     pub(crate) fn code(contents: Vec<u8>) -> Self {
         Self { name: ".text", kind: 1, flags: 6, contents }
@@ -31,6 +31,7 @@ impl Section {
             (".data", 1, 3),
             (".dynamic", 6, 3),
             (".rodata", 1, 2),
+            (".ARM.exidx", 0x7000_0001, 2),
         ][number];
         Self { name, kind, flags, contents }
     }
@@ -68,12 +69,22 @@ impl ElfBuilder {
     }
 
     pub(crate) fn build(self) -> Built {
-        let machine: u16 = match self.machine {
-            Machine::X86_64 => 62,
-            Machine::Aarch64 => 183,
+        let (machine, is_wide): (u16, bool) = match self.machine {
+            Machine::X86_64 => (62, true),
+            Machine::Aarch64 => (183, true),
+            Machine::Arm => (40, false),
         };
-        let mut bytes = vec![0; 64 + 56];
-        let mut headers = vec![0u8; 64];
+        let [file_header, program_header, section_header] =
+            if is_wide { [64, 56, 64] } else { [52, 32, 40] };
+        let words = |numbers: &[u64]| -> Vec<u8> {
+            let width = if is_wide { 8 } else { 4 };
+            numbers.iter().flat_map(|number| number.to_le_bytes()[..width].to_vec()).collect()
+        };
+        let halves = |numbers: &[u16]| -> Vec<u8> {
+            numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+        };
+        let mut bytes = vec![0; file_header + program_header];
+        let mut headers = vec![0u8; section_header];
         let mut names = vec![0u8];
         for section in &self.sections {
             bytes.resize(bytes.len().next_multiple_of(16), 0);
@@ -81,35 +92,42 @@ impl ElfBuilder {
             bytes.extend(&section.contents);
             let name = u32::try_from(names.len()).unwrap();
             names.extend(section.name.bytes().chain([0]));
-            let fields = [section.flags, ADDRESS + offset, offset, section.contents.len() as u64];
+            let kind = if is_wide || section.kind != 4 { section.kind } else { 9 };
             headers.extend(name.to_le_bytes());
-            headers.extend(section.kind.to_le_bytes());
-            headers.extend(fields.iter().flat_map(|field| field.to_le_bytes()));
-            headers.resize(headers.len().next_multiple_of(64), 0);
+            headers.extend(kind.to_le_bytes());
+            let length = section.contents.len() as u64;
+            headers.extend(words(&[section.flags, ADDRESS + offset, offset, length]));
+            headers.resize(headers.len().next_multiple_of(section_header), 0);
         }
         names.resize(names.len() + 32, 0);
         let offset = bytes.len() as u64;
         headers.extend([0, 0, 0, 0, 3, 0, 0, 0]);
-        let fields = [0, 0, offset, names.len() as u64];
-        headers.extend(fields.iter().flat_map(|field| field.to_le_bytes()));
-        headers.resize(headers.len().next_multiple_of(64), 0);
+        headers.extend(words(&[0, 0, offset, names.len() as u64]));
+        headers.resize(headers.len().next_multiple_of(section_header), 0);
         bytes.extend(names);
         bytes.resize(bytes.len().next_multiple_of(8), 0);
 
         let sections = bytes.len();
-        let count = u16::try_from(headers.len() / 64).unwrap();
+        let count = headers.len() / section_header;
         bytes.extend(headers);
-        let end = bytes.len();
-        bytes[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\0");
-        bytes[16..20].copy_from_slice(&[3, 0, machine.to_le_bytes()[0], machine.to_le_bytes()[1]]);
-        bytes[32..40].copy_from_slice(&64u64.to_le_bytes());
-        bytes[40..48].copy_from_slice(&(sections as u64).to_le_bytes());
-        let counts = [64, 56, 1, 64, count, count - 1];
-        let counts: Vec<u8> = counts.iter().flat_map(|count: &u16| count.to_le_bytes()).collect();
-        bytes[52..64].copy_from_slice(&counts);
-        let program = [(1u64 | 7 << 32), 0, ADDRESS, ADDRESS, end as u64, end as u64, 0x1000];
-        let program: Vec<u8> = program.iter().flat_map(|field| field.to_le_bytes()).collect();
-        bytes[64..120].copy_from_slice(&program);
-        Built { bytes, headers: [0..64, 64..120, sections..end] }
+        let end = bytes.len() as u64;
+        let mut header = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+        header[4] = if is_wide { 2 } else { 1 };
+        header.extend(halves(&[3, machine, 1, 0]));
+        header.extend(words(&[0, file_header as u64, sections as u64]));
+        header.extend([0; 4]);
+        let half = |number: usize| u16::try_from(number).unwrap();
+        let sizes = [half(file_header), half(program_header), 1, half(section_header)];
+        header.extend(halves(&sizes));
+        header.extend(halves(&[half(count), half(count - 1)]));
+        // Type, flags: 1, all; they stand apart in 32-bit files.
+        let program = match is_wide {
+            true => words(&[1 | 7 << 32, 0, ADDRESS, ADDRESS, end, end, 0x1000]),
+            false => words(&[1, 0, ADDRESS, ADDRESS, end, end, 7, 0x1000]),
+        };
+        bytes[..file_header].copy_from_slice(&header);
+        bytes[file_header..][..program_header].copy_from_slice(&program);
+        let programs = file_header + program_header;
+        Built { headers: [0..file_header, file_header..programs, sections..bytes.len()], bytes }
     }
 }
