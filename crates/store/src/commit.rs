@@ -116,7 +116,7 @@ impl Transaction {
     }
 
     fn manifest_of(&self, checked: &Checked) -> Result<Manifest, CommitError> {
-        let layer = |diff_id: &DiffId| match self.layer_size_bytes(*diff_id) {
+        let layer = |diff_id: &DiffId| match self.layer_size_bytes(*diff_id)? {
             Some(size_bytes) => Ok(StoredLayer { diff_id: *diff_id, size_bytes }),
             None => Err(CommitError::MissingLayer { id: checked.id, diff_id: *diff_id }),
         };

@@ -134,10 +134,12 @@ impl Transaction {
     }
 
     /// The size of a layer that will be there when the commit is done; `None` where it is missing.
-    pub(crate) fn layer_size_bytes(&self, diff_id: DiffId) -> Option<u64> {
+    pub(crate) fn layer_size_bytes(&self, diff_id: DiffId) -> Result<Option<u64>, FileError> {
         let waiting = self.finished.iter().find(|layer| layer.diff_id == diff_id);
-        let waiting = waiting.map(|layer| layer.size_bytes);
-        waiting.or_else(|| self.store.layer_size(diff_id).ok().flatten())
+        match waiting {
+            Some(waiting) => Ok(Some(waiting.size_bytes)),
+            None => self.store.layer_size(diff_id),
+        }
     }
 
     /// Whether finished layers still wait to be put in place.
