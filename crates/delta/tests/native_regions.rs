@@ -132,6 +132,30 @@ fn members_within_members_come_back() {
     assert!(apply(&delta, &nested.base).unwrap() == nested.target);
 }
 
+const VECTOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/vectors/silt-1");
+
+#[test]
+fn the_vector_of_the_specification_is_read() {
+    let read = |name: &str| std::fs::read(format!("{VECTOR}/{name}")).unwrap();
+    let made = apply(&read("nested-delta.silt"), &read("nested-base")).unwrap();
+    assert!(made == read("nested-target"));
+}
+
+/// Writes the vector anew: only for a new version of the format.
+#[test]
+#[ignore = "writes testdata"]
+fn write_the_vector() {
+    let nested = nested();
+    let files = [
+        ("nested-delta.silt", nested.delta()),
+        ("nested-base", nested.base),
+        ("nested-target", nested.target),
+    ];
+    for (name, bytes) in files {
+        std::fs::write(format!("{VECTOR}/{name}"), bytes).unwrap();
+    }
+}
+
 #[test]
 fn a_damaged_member_of_the_base_is_blamed() {
     let nested = nested();
