@@ -1,8 +1,11 @@
 //! Executables' references: what is predicted comes back exactly, and nothing that an enemy can
 //! write makes the predictor fail otherwise than by an error.
 
+use delta::byte_match::match_bytes;
 use delta::read_at::{ReadAt, ReadError};
-use delta::references::{Machine, Prediction, Predictor, ReferenceError, RegionCover, Residuals};
+use delta::references::{
+    self, Machine, Prediction, Predictor, ReferenceError, RegionCover, Residuals,
+};
 use proptest::prelude::*;
 
 mod references_support;
@@ -86,24 +89,51 @@ fn cover(target: u32, old: u32, length: u32) -> RegionCover {
     RegionCover { target, old, length }
 }
 
+/// A call over 0x20 bytes, and the same over 0x28: to a place 0x20 after the call's start or end.
+const CALLS: [(Machine, &[u8], &[u8]); 3] = [
+    (Machine::X86_64, &[0xe8, 0x20, 0, 0, 0], &[0xe8, 0x28, 0, 0, 0]),
+    (Machine::Aarch64, &[8, 0, 0, 0x94], &[10, 0, 0, 0x94]),
+    (Machine::Arm, &[0, 0xf0, 0x0e, 0xf8], &[0, 0xf0, 0x12, 0xf8]),
+];
+
 #[test]
 fn a_call_over_inserted_code_is_predicted() {
-    // call +0x20 at 0x1000; its target moves by 8 when as many bytes are inserted between them.
-    let mut text = vec![0x90; 0x100];
-    text[..5].copy_from_slice(&[0xe8, 0x20, 0, 0, 0]);
-    let old = ElfBuilder::new(Machine::X86_64).section(Section::code(text)).build();
-    let at = old.find(&[0xe8, 0x20, 0, 0, 0]);
-    let mut new = old.bytes.clone();
-    new[at + 1] = 0x28;
-    new.splice(at + 0x10..at + 0x10, [0xcc; 8]);
+    for (machine, call, moved) in CALLS {
+        let mut text = vec![0x90; 0x100];
+        text[..call.len()].copy_from_slice(call);
+        let old = ElfBuilder::new(machine).section(Section::code(text)).build();
+        let at = old.find(call);
+        let mut new = old.bytes.clone();
+        new[at..at + call.len()].copy_from_slice(moved);
+        new.splice(at + 0x10..at + 0x10, [0xcc; 8]);
 
-    let start = u32::try_from(at + 0x10).unwrap();
-    let covers = [cover(start - 0x10, start - 0x10, 0x10), cover(start + 8, start, 0x80)];
-    let predicted = round_trip(Machine::X86_64, &old.bytes, &new, &same_segments(1), &covers);
-    assert_eq!(predicted.unwrap(), (0, 1));
-    // Without the second cover, the target is thought to have stayed.
-    let predicted = round_trip(Machine::X86_64, &old.bytes, &new, &same_segments(1), &covers[..1]);
-    assert_eq!(predicted.unwrap(), (1, 1));
+        let start = u32::try_from(at + 0x10).unwrap();
+        let covers = [cover(start - 0x10, start - 0x10, 0x10), cover(start + 8, start, 0x80)];
+        let count = |covers| round_trip(machine, &old.bytes, &new, &same_segments(1), covers);
+        assert_eq!(count(&covers).unwrap(), (0, 1), "{machine:?}");
+        // Without the second cover, the target is thought to have stayed.
+        assert_eq!(count(&covers[..1]).unwrap(), (1, 1), "{machine:?}");
+    }
+}
+
+#[test]
+fn a_real_library_is_predicted() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/executables/");
+    let read = |name: &str| std::fs::read(format!("{directory}{name}")).unwrap();
+    let (old, new) = (read("x86_64.old"), read("x86_64.new"));
+    let first = match_bytes(&old, &new).unwrap();
+    let plan = references::plan(&old, &new, &first, 1 << 20).expect("it gains");
+    let part = |n: usize| u32::try_from(n).unwrap();
+    let covers: Vec<_> =
+        plan.covers.iter().map(|c| cover(part(c.new), part(c.old), part(c.length))).collect();
+    let counts = round_trip(plan.machine, &old, &new, &plan.parameters, &covers);
+    let (wrong, sites) = counts.unwrap();
+    assert!(sites > 700 && wrong <= 12, "{wrong} of {sites}");
+
+    assert_eq!(references::plan(&old, &new, &first, 1 << 10), None, "it takes more memory");
+    assert_eq!(references::plan(b"#!/bin/sh", &new, &[], 1 << 20), None, "no executable");
+    let refused = round_trip(Machine::Aarch64, &old, &new, &plan.parameters, &covers);
+    assert!(matches!(refused, Err(ReferenceError::Machine)));
 }
 
 #[test]
