@@ -17,6 +17,7 @@ fn main() -> io::Result<()> {
     seeds.librsync()?;
     seeds.native()?;
     seeds.stores()?;
+    seeds.references()?;
     seeds.tars()
 }
 
@@ -165,6 +166,16 @@ impl Seeds {
         files.push(("tmp/abc".into(), b"left over".to_vec()));
         let files = files.iter().map(|(name, content)| (name.as_str(), content.as_slice()));
         self.write("store", "one-image", &to_bytes(files))
+    }
+
+    /// Most of a small library, in three covers; its segments are as before.
+    fn references(&self) -> io::Result<()> {
+        let old = self.read("executables/x86_64.old")?;
+        let last = u16::try_from(old.len() - 0x1c00).map_err(io::Error::other)?;
+        let covers = [[0, 0, 0x1400], [0x1410, 0x1400, 0x800], [0x1c20, 0x1c00, last]];
+        let covers: Vec<u8> = covers.iter().flatten().flat_map(|n: &u16| n.to_le_bytes()).collect();
+        let parameters = [&[18, 0, 4][..], &[0; 16]].concat();
+        self.write("references", "library", &[&[1, 3][..], &covers, &parameters, &old].concat())
     }
 
     fn tars(&self) -> io::Result<()> {

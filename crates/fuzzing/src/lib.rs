@@ -13,6 +13,7 @@ mod compression;
 mod deltas;
 mod documents;
 mod native;
+mod references;
 pub mod reframe;
 pub mod sections;
 mod stores;
@@ -46,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "native_decode", run: native::decode },
     Target { name: "native_header", run: native::header },
     Target { name: "native_streams", run: native::streams },
+    Target { name: "references", run: references::references },
     Target { name: "round_trip", run: stores::round_trip },
     Target { name: "store", run: stores::store },
     Target { name: "tar_map", run: tars::tar_map },
