@@ -109,8 +109,18 @@ pub(crate) fn ended(output: Output, folder: &Path) -> Ended {
     Ended {
         code: output.status.code().unwrap(),
         stdout: shown(&output.stdout),
-        stderr: shown(&output.stderr),
+        stderr: without_foreign_platform(&shown(&output.stderr)),
     }
+}
+
+/// The images here are for amd64, and that this machine is another is said of each.
+fn without_foreign_platform(text: &str) -> String {
+    if cfg!(target_arch = "x86_64") {
+        return text.to_owned();
+    }
+    let is_warning =
+        |line: &str| line.starts_with("warning: the image is for linux/amd64, and this");
+    text.split_inclusive('\n').filter(|line| !is_warning(line)).collect()
 }
 
 fn text_of_folder(folder: &Path) -> &str {
