@@ -65,7 +65,10 @@ impl Store {
         progress: &mut dyn FnMut(u64),
     ) -> Result<LayerCheck, FileError> {
         let diff_id = layer.diff_id;
-        let blocks = blocks::read_blocks(&self.blocks_path(diff_id), diff_id);
+        let blocks = match blocks::is_one_block(layer.size_bytes) {
+            true => Ok(BlockDigests::of_one_block(diff_id, layer.size_bytes)),
+            false => blocks::read_blocks(&self.blocks_path(diff_id), diff_id),
+        };
         let Some(found) = self.layer(diff_id)? else {
             return Ok(LayerCheck { damage: Some(LayerDamage::Missing), blocks });
         };

@@ -18,6 +18,7 @@ mod layer_check;
 mod layer_writer;
 mod lock;
 mod manifest;
+mod order;
 mod pins;
 mod prune;
 mod repair;

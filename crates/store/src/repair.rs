@@ -6,18 +6,19 @@
 //! own blocks cross.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use rustix::fs::Advice;
-use tarball::{DiffId, Digester};
+use tarball::{DiffId, Digest, Digester};
 
 use crate::blocks::{self, BLOCK_SIZE, BlockDigests, BlocksError, BlocksWriter};
 use crate::durable::{self, failed};
 use crate::error::{FileError, LayerError};
 use crate::layer_writer::io_error;
 use crate::manifest::StoredLayer;
+use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::transaction::Transaction;
 
@@ -50,6 +51,31 @@ impl Store {
         Ok(recorded.is_none_or(|recorded| recorded == found.size_bytes).then_some(found.size_bytes))
     }
 
+    /// The same; and where nothing tells the size, neither block digests nor an image in `listed`, a
+    /// layer of one block must have the bytes of its digest.
+    pub fn sound_layer_size(
+        &self,
+        diff_id: DiffId,
+        listed: &Snapshot,
+    ) -> Result<Option<u64>, FileError> {
+        let size = self.layer_size(diff_id)?;
+        let Some(size_bytes) = size.filter(|size_bytes| blocks::is_one_block(*size_bytes)) else {
+            return Ok(size);
+        };
+        if listed.layer_size(diff_id) == Some(size_bytes) {
+            return Ok(size);
+        }
+        let layer = self.layer(diff_id)?;
+        Ok(size.filter(|_| layer.is_some_and(|layer| self.has_digest(&layer.file, diff_id))))
+    }
+
+    /// Whether a file of one block has the bytes of a layer.
+    pub(crate) fn has_digest(&self, file: &File, diff_id: DiffId) -> bool {
+        let mut bytes = Vec::with_capacity(BLOCK_SIZE);
+        let read = file.take(blocks::BLOCK_SIZE_BYTES + 1).read_to_end(&mut bytes);
+        read.is_ok() && DiffId(Digest::of(&bytes)) == diff_id
+    }
+
     /// The size that a layer has by its block digests, be its file there or not; `None` where they
     /// cannot be read.
     pub fn recorded_layer_size(&self, diff_id: DiffId) -> Result<Option<u64>, BlocksError> {
@@ -62,7 +88,8 @@ impl Store {
 }
 
 impl Transaction {
-    /// Starts to mend a layer whose block digests are whole. The file is written in its place.
+    /// Starts to mend a layer whose block digests are whole. The file is written in its place. A layer of
+    /// one block has none, and is replaced instead.
     pub fn repair_layer(&mut self, diff_id: DiffId) -> Result<LayerRepair, LayerError> {
         self.pin(&[diff_id])?;
         let blocks = blocks::read_blocks(&self.store.blocks_path(diff_id), diff_id)
@@ -129,6 +156,7 @@ impl Transaction {
             return Err(still_damaged());
         }
         let (file, written_bytes) = writer.finish(layer.size_bytes)?;
+        let Some(file) = file else { return Ok(()) };
         self.written_bytes += written_bytes;
         durable::sync_file(&file)?;
         durable::rename(file, &self.store.blocks_path(diff_id))?;
@@ -136,12 +164,13 @@ impl Transaction {
     }
 
     /// A blob may come to be a layer that was put in place as something else, such as a config; and
-    /// block digests may be lost. Every layer that is published has them.
+    /// block digests may be lost. Every layer that is published and has more than one block has them.
     pub(crate) fn ensure_blocks(&mut self, diff_ids: &[DiffId]) -> Result<(), LayerError> {
         for diff_id in diff_ids {
             let (blob, blocks) =
                 (self.store.blob_path(diff_id.0), self.store.blocks_path(*diff_id));
-            if blob.exists() && !blocks.exists() {
+            let needs = blob.metadata().is_ok_and(|found| !blocks::is_one_block(found.len()));
+            if needs && !blocks.exists() {
                 self.renew_blocks(*diff_id)?;
             }
         }

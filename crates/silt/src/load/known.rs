@@ -75,23 +75,19 @@ impl<'a> Known<'a> {
     fn find(&self, layer: DiffId) -> Result<Place, LoadError> {
         if let Some(found) = self.store.layer(layer)? {
             // A manifest that knows better than the block digests is one of an image that is there.
-            let expected_bytes = match self.listed_size(layer) {
-                Some(size_bytes) => size_bytes,
-                None => self.store.layer_size(layer)?.unwrap_or(found.size_bytes),
-            };
-            return Ok(match expected_bytes == found.size_bytes {
-                true => Place::Here(found.size_bytes),
-                false => Place::Cut(expected_bytes),
-            });
+            if let Some(expected_bytes) = self.snapshot.layer_size(layer) {
+                return Ok(match expected_bytes == found.size_bytes {
+                    true => Place::Here(found.size_bytes),
+                    false => Place::Cut(expected_bytes),
+                });
+            }
+            // What no image has, and is damaged as far as can be told, is made again.
+            if let Some(size_bytes) = self.store.sound_layer_size(layer, self.snapshot)? {
+                return Ok(Place::Here(size_bytes));
+            }
         }
         let elsewhere = self.bases.find(layer)?;
         Ok(elsewhere.map_or(Place::Absent, |(_, size_bytes)| Place::Elsewhere(size_bytes)))
-    }
-
-    /// The size that a layer has by the manifest of an image that is here.
-    fn listed_size(&self, layer: DiffId) -> Option<u64> {
-        let layers = self.snapshot.images.iter().flat_map(|image| &image.layers);
-        layers.into_iter().find(|found| found.diff_id == layer).map(|found| found.size_bytes)
     }
 
     /// The size of a layer that is in the store, or will be.

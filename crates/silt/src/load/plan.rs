@@ -465,7 +465,10 @@ fn room_for(store: &Store, images: &[ImagePlan]) -> Result<Room, LoadError> {
             }
             let size_bytes = layer.size_bytes.unwrap_or(0);
             needed.add(size_bytes, store.left_bytes(layer.diff_id)?);
-            needed.add(store::blocks_file_size_bytes(size_bytes), 0);
+            match store::blocks_file_size_bytes(size_bytes) {
+                0 => {}
+                blocks_bytes => needed.add(blocks_bytes, 0),
+            }
         }
     }
     if index_bytes > 0 {
