@@ -9,6 +9,7 @@ mod later;
 mod load;
 mod look;
 mod save;
+mod sign;
 mod system;
 mod values;
 
@@ -22,7 +23,7 @@ use crate::context::{Context, ProgressStyle};
 use crate::error::{CommandError, UsageError};
 use later::{LaterArgs, refuse};
 
-pub(crate) use values::default_root;
+pub(crate) use values::{default_root, variable};
 
 /// What is to be done, and where.
 pub(crate) struct Invocation {
@@ -98,8 +99,9 @@ enum Command {
     /// Write manual pages into a directory
     #[command(hide = true)]
     Man(system::ManArgs),
-    #[command(hide = true)]
-    Trust(LaterArgs),
+    /// Say whose signatures count
+    #[command(subcommand, arg_required_else_help = true)]
+    Trust(sign::TrustCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -134,8 +136,8 @@ enum ImageCommand {
     Unpack(edit::UnpackArgs),
     #[command(hide = true)]
     Copy(LaterArgs),
-    #[command(hide = true)]
-    Sign(LaterArgs),
+    /// Sign an archive, for devices that trust the key
+    Sign(sign::SignArgs),
 }
 
 /// Reads the command line. Help and version are tasks like others.
@@ -190,7 +192,7 @@ impl Arguments {
             Command::Rmi(args) => args.lower(),
             Command::Completion(args) => args.lower(called_as),
             Command::Man(args) => args.lower(),
-            Command::Trust(_) => return Err(later::command("trust")),
+            Command::Trust(command) => command.lower(),
         };
         Ok(Invocation { context, task })
     }
@@ -213,7 +215,7 @@ impl ImageCommand {
             Self::Show(args) => args.lower()?,
             Self::Unpack(args) => args.lower(),
             Self::Copy(_) => return Err(later::command("image copy")),
-            Self::Sign(_) => return Err(later::command("image sign")),
+            Self::Sign(args) => args.lower()?,
         })
     }
 }

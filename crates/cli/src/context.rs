@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use silt::policy::Policy;
+use silt::trust::{Demand, Trust, TrustDirectory};
 use silt::{OpenError, OpenMode, Progress, Store};
 
-use crate::args::default_root;
+use crate::args::{default_root, variable};
 use crate::error::{CommandError, UsageError};
 use crate::output;
 use crate::pace::Paced;
@@ -60,10 +62,45 @@ impl Context {
         Box::new(Paced::new(progress::reporter(self.progress), bytes_per_second))
     }
 
+    /// The keys that are trusted here.
+    pub(crate) fn trust_directory(&self) -> TrustDirectory {
+        TrustDirectory::new(&configured("SILT_TRUST_DIR", "/etc/silt/trust.d"))
+    }
+
+    /// What may be loaded here.
+    pub(crate) fn policy(&self) -> Result<Option<Policy>, CommandError> {
+        Ok(Policy::read(&configured("SILT_POLICY", "/etc/silt/policy.toml"))?)
+    }
+
+    /// Whose signatures count, and whether there must be one.
+    pub(crate) fn trust(&self, policy: Option<&Policy>) -> Result<Trust, CommandError> {
+        let keys = self.trust_directory().keys()?.into_iter().map(|key| key.key).collect();
+        let is_required = policy.is_some_and(|policy| policy.require);
+        let demand = if is_required { Demand::Signed } else { Demand::IfSigned };
+        Ok(Trust { keys, demand })
+    }
+
+    /// Where hooks are.
+    pub(crate) fn hooks_folder(&self) -> PathBuf {
+        configured("SILT_HOOKS_DIR", "/etc/silt/hooks.d")
+    }
+
+    /// What the device is called in reports.
+    pub(crate) fn device_name(&self) -> String {
+        let name = variable("SILT_DEVICE").map(|name| name.to_string_lossy().into_owned());
+        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        name.unwrap_or_else(host)
+    }
+
     /// Tells the user something that is no result, unless results alone are wanted.
     pub(crate) fn note(&self, text: &str) {
         if !self.is_quiet {
             output::note(text);
         }
     }
+}
+
+/// A path of the device's configuration, which an environment variable may put elsewhere.
+fn configured(name: &str, default: &str) -> PathBuf {
+    variable(name).map_or_else(|| PathBuf::from(default), PathBuf::from)
 }

@@ -8,6 +8,7 @@ mod interrupt;
 mod keep_alive;
 mod output;
 mod pace;
+mod password;
 mod progress;
 
 use std::process::ExitCode;

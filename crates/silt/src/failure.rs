@@ -21,8 +21,12 @@ pub enum FailureKind {
     NoRoom,
     /// Stored data fails its digest.
     StoredDamaged,
+    /// A signature is missing or wrong.
+    Signature,
     /// Another process holds the store.
     Busy,
+    /// The policy forbids it.
+    Forbidden,
 }
 
 /// An error that knows its kind.

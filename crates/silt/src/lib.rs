@@ -6,22 +6,30 @@
 //! - [`failure`]: what kind of failure an error is, and what there is to do.
 //! - [`progress`]: what users see while it runs.
 //! - [`query`]: what a store answers.
+//! - [`trust`], [`policy`]: whose files are loaded, and which images.
 
 pub mod create;
 pub mod delta_image;
 pub mod delta_layer;
+mod durable;
 pub mod failure;
 mod gzip;
+pub mod hooks;
 mod layer_digest;
 pub mod load;
+pub mod parts;
+pub mod policy;
 pub mod progress;
 pub mod query;
+pub mod report;
 pub mod save;
 pub mod scratch;
 pub mod show;
 pub mod sink;
+pub mod trust;
 
 pub use failure::{Failure, FailureKind};
 pub use progress::{NoProgress, Progress, Step};
+pub use signing;
 pub use store::{OpenError, OpenMode, RemoveOptions, Store};
 pub use tarball::{DiffId, Digest, ImageId, Name, Platform, PlatformChoice};

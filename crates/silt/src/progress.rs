@@ -10,6 +10,8 @@ use tarball::DiffId;
 pub enum Step<'a> {
     /// Copying a pipe to where it can be read twice.
     Spooling,
+    /// Reading a signed file whole, to see that its signature covers all of it.
+    CheckingSigned,
     /// Reading the input whole, before anything is written.
     CheckingInput,
     /// Working on one layer of several.
@@ -39,6 +41,7 @@ impl fmt::Display for Step<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spooling => f.write_str("Reading the pipe"),
+            Self::CheckingSigned => f.write_str("Checking what is signed"),
             Self::CheckingInput => f.write_str("Checking the input"),
             Self::Layer { number, count, diff_id, action } => {
                 write!(f, "Layer {number}/{count} {}: {action}", &diff_id.0.hex()[..12])

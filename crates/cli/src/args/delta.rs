@@ -7,7 +7,7 @@ use silt::delta_image::DeltaFormat;
 
 use super::CalledAs;
 use super::later::{self, refuse};
-use super::save::output_of;
+use super::sign::{Seal, SealArgs};
 use super::values::{Reference, Size, texts};
 use crate::commands::{DeltaDestination, DeltaTask, Task};
 use crate::error::UsageError;
@@ -58,10 +58,8 @@ pub(super) struct DeltaArgs {
     merge: bool,
     #[arg(long, hide = true)]
     with_full: bool,
-    #[arg(long, hide = true, value_name = "KEY")]
-    sign: Option<String>,
-    #[arg(long, hide = true, value_name = "SIZE")]
-    split: Option<String>,
+    #[command(flatten)]
+    seal: SealArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -90,7 +88,14 @@ impl DeltaArgs {
             jobs: self.jobs.map(std::num::NonZeroUsize::get),
         };
         let destination = match self.output {
-            Some(path) => DeltaDestination::Archive(output_of(Some(path), self.json)?),
+            Some(path) => {
+                let Seal { output, sign } = self.seal.lower(Some(path), self.json)?;
+                DeltaDestination::Archive { output, sign }
+            }
+            None if self.seal.is_given() => {
+                let message = "only a file can be signed or split: name one with -o";
+                return Err(UsageError::Arguments { message: message.to_owned(), hint: None });
+            }
             None => DeltaDestination::Store,
         };
         Ok(Task::Delta(DeltaTask {
@@ -109,8 +114,6 @@ impl DeltaArgs {
             ("--from-layers", self.from_layers.is_some()),
             ("--merge", self.merge),
             ("--with-full", self.with_full),
-            ("--sign", self.sign.is_some()),
-            ("--split", self.split.is_some()),
         ])
     }
 }

@@ -101,7 +101,7 @@ pub(super) fn texts(references: Vec<Reference>) -> Vec<String> {
 }
 
 /// An environment variable. An empty one is what shell scripts make of one that is not set.
-pub(super) fn variable(name: &str) -> Option<OsString> {
+pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 

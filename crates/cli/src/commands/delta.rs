@@ -6,6 +6,7 @@ use silt::create::{CreateReport, CreatedDelta, DeltaOptions, create_delta};
 use silt::save::{Output, SaveOptions, SaveReport, save_delta};
 use silt::{Progress, Store};
 
+use super::sign::{SignKey, signing};
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
 use crate::output::{self, exact_size};
@@ -21,10 +22,9 @@ pub(crate) struct DeltaTask {
 }
 
 /// Where a delta goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DeltaDestination {
     Store,
-    Archive(Output),
+    Archive { output: Output, sign: Option<SignKey> },
 }
 
 /// What became of a delta.
@@ -50,7 +50,7 @@ pub(super) fn run(context: &Context, task: &DeltaTask) -> CommandResult {
     match (&task.destination, task.is_json) {
         (_, true) => output::print_json(&outcome),
         // The archive itself is what standard output is for.
-        (DeltaDestination::Archive(Output::Stdout), false) => {
+        (DeltaDestination::Archive { output: Output::Stdout, .. }, false) => {
             outcome.lines(context.is_quiet).iter().for_each(|line| context.note(line));
             Ok(())
         }
@@ -72,8 +72,9 @@ fn deliver(
             created.keep(&task.names, progress)?;
             Ok(None)
         }
-        DeltaDestination::Archive(output) => {
-            let options = SaveOptions::default();
+        DeltaDestination::Archive { output, sign } => {
+            let sign = sign.as_ref().map(signing).transpose()?;
+            let options = SaveOptions { sign, ..SaveOptions::default() };
             Ok(Some(save_delta(store, &created, &task.names, &options, output, progress)?))
         }
     }

@@ -14,3 +14,4 @@ mod manual;
 mod progress;
 mod repair;
 mod save;
+mod stick;

@@ -11,8 +11,11 @@ use tarball::{DiffId, ImageId, JsonError};
 use crate::delta_image::DeltaImageError;
 use crate::delta_layer::DeltaLayerError;
 use crate::failure::{self, Failure, FailureKind};
+use crate::parts::PartError;
+use crate::policy::PolicyError;
 use crate::scratch::ScratchError;
 use crate::sink::SinkError;
+use crate::trust::SignatureError;
 
 /// Why a load did not happen. What was there before is there still.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +39,29 @@ pub enum LoadError {
     /// The input is damaged, or not an archive.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// One of its parts is missing or wrong.
+    #[error(transparent)]
+    Part(#[from] PartError),
+    /// A folder has no update file.
+    #[error("{} has no update file: nothing that is called *.tar, *.tar.gz or *.000", folder.display())]
+    NoUpdate {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// None of the update files of a folder can be loaded here.
+    #[error("no file there can be loaded; {}: {}", path.display(), with_causes(why))]
+    NothingApplies {
+        /// The one that it says most about.
+        path: PathBuf,
+        /// Why that one cannot.
+        why: Box<LoadError>,
+    },
+    /// Its signature is missing or wrong.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// The policy does not let it in.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// What it holds is a delta, and not as it should be.
     #[error(transparent)]
     DeltaImage(#[from] DeltaImageError),
@@ -228,6 +254,17 @@ fn describe_unrepaired(layers: &[(DiffId, String)]) -> String {
     described.collect::<Vec<_>>().join("; ")
 }
 
+/// An error and all that caused it.
+fn with_causes(error: &LoadError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
 fn describe_origins(origins: &[DiffId]) -> String {
     match origins {
         [] => String::new(),
@@ -264,6 +301,11 @@ impl Failure for LoadError {
             Self::Scratch(error) if failure::is_full(&error.source) => FailureKind::NoRoom,
             Self::Spool { .. } | Self::Scratch(_) => FailureKind::Other,
             Self::Archive(error) => Failure::kind(error),
+            Self::Signature(error) => error.kind(),
+            Self::Part(error) => error.kind(),
+            Self::NoUpdate { .. } => FailureKind::Damaged,
+            Self::NothingApplies { why, .. } => why.kind(),
+            Self::Policy(error) => error.kind(),
             Self::DeltaLayer(DeltaLayerError::Read { source, .. }) => {
                 failure::kind_of_input(source)
             }
@@ -302,6 +344,10 @@ impl Failure for LoadError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Archive(error) => error.hint(),
+            Self::Signature(error) => error.hint(),
+            Self::Part(error) => error.hint(),
+            Self::NothingApplies { why, .. } => why.hint(),
+            Self::Policy(error) => error.hint(),
             Self::BaseMissing { .. } => {
                 Some("load the image that the delta was made against first".into())
             }

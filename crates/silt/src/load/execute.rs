@@ -59,6 +59,8 @@ pub(super) fn execute<T: ImageTransaction>(
         spooled_bytes: plan.spooled_bytes,
         repaired,
         deleted: Vec::new(),
+        signer: plan.signer.clone(),
+        policy: plan.policy.clone(),
     })
 }
 

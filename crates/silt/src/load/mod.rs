@@ -9,12 +9,14 @@ mod check;
 mod delete_base;
 mod error;
 mod execute;
+mod folder;
 mod health;
 mod input;
 mod known;
 mod order;
 mod plan;
 mod repair;
+mod rules;
 mod source;
 
 use std::collections::HashMap;
@@ -25,10 +27,13 @@ use store::Store;
 use tarball::{DiffId, ImageId, Name, PlatformChoice};
 
 use crate::delta_image::DeltaImage;
+use crate::policy::{Policy, Verdict};
 use crate::progress::Progress;
+use crate::trust::{Demand, SignatureError, SignatureProblem, Signer, Trust};
 
 pub use delete_base::DeletedBase;
 pub use error::LoadError;
+pub use folder::PassedOver;
 pub use input::{Input, OpenedInput, open_input};
 pub use plan::{Action, How, ImagePlan, LayerPlan, LoadPlan, Room};
 pub use repair::Repair;
@@ -52,6 +57,14 @@ pub struct LoadOptions {
     pub base_roots: Vec<PathBuf>,
     /// Whether the base of a delta is removed once its target is there.
     pub delete_base: bool,
+    /// Whose signatures count, and whether there must be one.
+    pub trust: Trust,
+    /// What may be loaded.
+    pub policy: Option<Policy>,
+    /// Whether the policy's rule against older images is set aside.
+    pub allow_downgrade: bool,
+    /// Whether the plan is only shown: it then has the rules that are not kept, and is no error.
+    pub is_dry_run: bool,
 }
 
 impl Default for LoadOptions {
@@ -65,6 +78,10 @@ impl Default for LoadOptions {
             repair: false,
             base_roots: Vec::new(),
             delete_base: false,
+            trust: Trust::default(),
+            policy: None,
+            allow_downgrade: false,
+            is_dry_run: false,
         }
     }
 }
@@ -88,6 +105,10 @@ pub struct LoadReport {
     pub repaired: Vec<RepairedLayer>,
     /// Bases that were removed.
     pub deleted: Vec<DeletedBase>,
+    /// Who signed the input, where it is signed.
+    pub signer: Option<Signer>,
+    /// What the policy said.
+    pub policy: Vec<Verdict>,
 }
 
 /// A layer that was damaged.
@@ -117,8 +138,13 @@ pub fn plan_load(
     options: &LoadOptions,
     progress: &dyn Progress,
 ) -> Result<LoadPlan, LoadError> {
+    if let Some(plan) = input.planned.take() {
+        return Ok(*plan);
+    }
     let candidates = source::of_archive(&input.archive);
-    let mut plan = plan::plan(&candidates, store, options, input.spooled_bytes, progress)?;
+    let from = From { signer: input.signer.clone(), spooled_bytes: input.spooled_bytes };
+    let plan = plan::plan(&candidates, store, options, from, progress);
+    let mut plan = plan.map_err(|error| input.blame_part(error, progress))?;
     leave_names_to_the_last(&mut plan);
     Ok(plan)
 }
@@ -156,7 +182,12 @@ pub fn plan_apply(
     if DeltaImage::of(&delta.config)?.is_none() {
         return Err(LoadError::NotADelta { image: delta.config.id });
     }
-    plan::plan(&[delta], store, options, 0, progress)
+    // What is in the store came without a signature, or lost it.
+    if options.trust.demand == Demand::Signed {
+        let problem = SignatureProblem::Unsigned;
+        return Err(SignatureError { path: PathBuf::from(reference), problem }.into());
+    }
+    plan::plan(&[delta], store, options, From::default(), progress)
 }
 
 /// Does what the plan of [`plan_apply`] says.
@@ -169,6 +200,13 @@ pub fn apply(
     let delta = source::of_store(store, reference)?;
     let report = execute::execute(&[delta], plan, store.begin()?, progress)?;
     delete_base::delete_bases(store, plan, report)
+}
+
+/// What is known of the input beside its images.
+#[derive(Default)]
+pub(crate) struct From {
+    pub(crate) signer: Option<Signer>,
+    pub(crate) spooled_bytes: u64,
 }
 
 /// The layers of one candidate, numbered as the plan numbers them.

@@ -16,9 +16,11 @@ use super::delete_base::bases_of;
 use super::known::{Base, Known};
 use super::repair::Repair;
 use super::source::Candidate;
-use super::{Candidates, LoadError, LoadOptions, order};
+use super::{Candidates, From, LoadError, LoadOptions, order, rules};
 use crate::delta_image::{DeltaFormat, DeltaImage};
+use crate::policy::Verdict;
 use crate::progress::{Progress, Step};
+use crate::trust::Signer;
 
 /// What a load will do.
 #[derive(Debug, Clone, Serialize)]
@@ -29,6 +31,10 @@ pub struct LoadPlan {
     pub room: Room,
     /// Of the input, bytes that had to be copied because it was a pipe.
     pub spooled_bytes: u64,
+    /// Who signed the input, where it is signed.
+    pub signer: Option<Signer>,
+    /// What the rules of the policy say.
+    pub policy: Vec<Verdict>,
     /// Bases that are removed in the end.
     pub deletes: Vec<ImageId>,
     /// The limit that was planned with holds when the input is read again.
@@ -141,11 +147,18 @@ pub enum Action {
     },
 }
 
+impl LoadPlan {
+    /// Fails where a rule of the policy is not kept, which a plan for looking alone tells.
+    pub fn enforce_policy(&self) -> Result<(), crate::policy::PolicyError> {
+        crate::policy::enforce(&self.policy)
+    }
+}
+
 pub(super) fn plan(
     candidates: &Candidates<'_>,
     store: &Store,
     options: &LoadOptions,
-    spooled_bytes: u64,
+    from: From,
     progress: &dyn Progress,
 ) -> Result<LoadPlan, LoadError> {
     if options.tag.is_some() && candidates.len() > 1 {
@@ -160,6 +173,7 @@ pub(super) fn plan(
     progress.begin(&Step::CheckingInput, None);
     let deltas = candidates.iter().map(|candidate| DeltaImage::of(&candidate.config));
     let deltas = deltas.collect::<Result<Vec<_>, _>>()?;
+    let policy = rules::judge_all(candidates, &deltas, store, &snapshot, options, &from)?;
     let order = order::of(candidates, &deltas, &mut planner.known)?;
     let mut images: Vec<Option<ImagePlan>> = candidates.iter().map(|_| None).collect();
     for number in &order {
@@ -178,7 +192,18 @@ pub(super) fn plan(
         false => Vec::new(),
     };
     let max_memory_bytes = options.max_memory_bytes;
-    Ok(LoadPlan { images, room, spooled_bytes, deletes, max_memory_bytes, order, bases })
+    let From { signer, spooled_bytes } = from;
+    Ok(LoadPlan {
+        images,
+        room,
+        spooled_bytes,
+        signer,
+        policy,
+        deletes,
+        max_memory_bytes,
+        order,
+        bases,
+    })
 }
 
 pub(super) struct Planner<'a> {
@@ -267,11 +292,7 @@ impl Planner<'_> {
 
     /// A native delta records the target's names; a `balena` delta's own names become the target's.
     fn names(&self, candidate: &Candidate<'_>, delta: Option<&DeltaImage>) -> Vec<Name> {
-        match (&self.options.tag, delta) {
-            (Some(tag), _) => vec![tag.clone()],
-            (None, Some(delta)) if delta.format == DeltaFormat::Silt => delta.names.clone(),
-            _ => candidate.names.clone(),
-        }
+        names_of(self.options, candidate, delta)
     }
 
     fn full_layer(
@@ -368,6 +389,18 @@ impl Planner<'_> {
                 Err(LoadError::BaseMissing { delta, base, missing })
             }
         }
+    }
+}
+
+pub(super) fn names_of(
+    options: &LoadOptions,
+    candidate: &Candidate<'_>,
+    delta: Option<&DeltaImage>,
+) -> Vec<Name> {
+    match (&options.tag, delta) {
+        (Some(tag), _) => vec![tag.clone()],
+        (None, Some(delta)) if delta.format == DeltaFormat::Silt => delta.names.clone(),
+        _ => candidate.names.clone(),
     }
 }
 

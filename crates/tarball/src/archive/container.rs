@@ -8,6 +8,7 @@ use super::file_range::FileRange;
 use super::layout_directory::LayoutDirectory;
 use super::limits::MetadataBudget;
 use super::member_name::shorten;
+use super::part_file::PartFile;
 use super::tar_file::TarFile;
 use crate::compression::Compression;
 use crate::digest::Digest;
@@ -67,10 +68,14 @@ impl Container {
                     .map(Some)
                     .map_err(|error| ArchiveFault::reading(name, error)),
             },
-            Self::Directory(directory) => Ok(directory.file(name)?.map(|found| {
-                let range = FileRange::new(Arc::new(found.file), 0, found.size);
-                Box::new(range) as Box<dyn Read + Send>
-            })),
+            Self::Directory(directory) => match directory.file(name)? {
+                None => Ok(None),
+                Some(found) => {
+                    let file = PartFile::of(vec![found.file]);
+                    let file = file.map_err(|error| ArchiveFault::reading(name, error))?;
+                    Ok(Some(Box::new(FileRange::new(Arc::new(file), 0, found.size))))
+                }
+            },
         }
     }
 

@@ -18,6 +18,8 @@ mod layout;
 mod layout_directory;
 mod limits;
 mod member_name;
+mod part_file;
+mod signed;
 mod tar_file;
 mod tar_index;
 
@@ -34,6 +36,8 @@ use crate::platform::{Platform, PlatformChoice};
 pub use error::{ArchiveError, ArchiveFault, FaultKind};
 pub use layer_reader::{LayerReader, StoredReader};
 pub use limits::ReadLimits;
+pub use part_file::PartFile;
+pub use signed::{SIGNATURE, SignedIndex, Watch};
 
 use container::Container;
 use images::FoundImages;
@@ -115,6 +119,19 @@ impl Archive {
     /// compressed one's every byte. `path` is for messages only.
     pub fn open_file(
         file: File,
+        path: &Path,
+        choice: &PlatformChoice,
+        limits: &ReadLimits,
+    ) -> Result<Self, ArchiveError> {
+        match PartFile::of(vec![file]) {
+            Ok(file) => Self::open(file, path, choice, limits),
+            Err(_) => Err(ArchiveError::new(path, ArchiveFault::NotSeekable.into())),
+        }
+    }
+
+    /// The same for a file that may lie in several parts.
+    pub fn open(
+        file: PartFile,
         path: &Path,
         choice: &PlatformChoice,
         limits: &ReadLimits,
