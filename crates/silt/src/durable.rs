@@ -1,11 +1,29 @@
 //! Files that are there whole, and durably, or not at all.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::NamedTempFile;
+
+/// The names of files that were begun. A name is not given twice, so one of a file that has come to its
+/// place, or is gone, means nothing any more.
+static BEGUN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Removes what is being written beside its place. For a program that has to end while the system still
+/// waits for a slow device: what ends by itself removes its files by itself.
+pub fn remove_unfinished() {
+    for path in begun().drain(..) {
+        // Mostly it is no more.
+        let _ = fs::remove_file(path);
+    }
+}
+
+fn begun() -> MutexGuard<'static, Vec<PathBuf>> {
+    BEGUN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Writes a file beside its place, syncs it, renames it, and syncs the folder.
 pub(crate) fn replace_file(
@@ -43,5 +61,7 @@ pub(crate) fn new_beside(path: &Path) -> io::Result<NamedTempFile> {
         opened.inspect_err(|error| refused = error.raw_os_error())
     };
     let made = tempfile::Builder::new().prefix(&prefix).make_in(folder_of(path), open);
-    made.map_err(|error| refused.map_or(error, io::Error::from_raw_os_error))
+    let made = made.map_err(|error| refused.map_or(error, io::Error::from_raw_os_error))?;
+    begun().push(made.path().to_owned());
+    Ok(made)
 }

@@ -77,7 +77,12 @@ struct Stopped;
 
 /// Tells of bytes that were moved, and fails where the user wants to stop.
 pub(crate) fn moved(progress: &dyn Progress, bytes: usize) -> io::Result<()> {
-    progress.advance(bytes as u64);
+    passed(progress, bytes as u64)
+}
+
+/// The same for a size of a file.
+pub(crate) fn passed(progress: &dyn Progress, bytes: u64) -> io::Result<()> {
+    progress.advance(bytes);
     match progress.is_stopped() {
         true => Err(io::Error::other(Stopped)),
         false => Ok(()),

@@ -7,6 +7,7 @@ use store::{CommitReport, LayerRepair, LayerWriter, NewImage, Transaction};
 use tarball::DiffId;
 
 use crate::failure::{Failure, FailureKind};
+use crate::progress::{Progress, passed};
 
 /// Images on their way into a place: layers first, invisible, then all images at once.
 ///
@@ -36,10 +37,14 @@ pub trait ImageTransaction {
     fn repair(&mut self, layer: DiffId) -> Result<Self::Repair, SinkError>;
 
     /// Ends the mending of a layer, and checks all of it. Returns how many bytes were written.
-    fn finish_repair(&mut self, repair: Self::Repair) -> Result<u64, SinkError>;
+    fn finish_repair(
+        &mut self,
+        repair: Self::Repair,
+        progress: &dyn Progress,
+    ) -> Result<u64, SinkError>;
 
     /// Makes what the place keeps to check a layer by, out of the layer, which is whole.
-    fn renew_digests(&mut self, layer: DiffId) -> Result<(), SinkError>;
+    fn renew_digests(&mut self, layer: DiffId, progress: &dyn Progress) -> Result<(), SinkError>;
 
     /// Opens a layer that is there, or that was finished; `None` where it is neither.
     fn open_layer(&self, layer: DiffId) -> Result<Option<Box<dyn ReadAt>>, SinkError>;
@@ -116,12 +121,16 @@ impl ImageTransaction for Transaction {
         Ok(self.repair_layer(layer)?)
     }
 
-    fn finish_repair(&mut self, repair: LayerRepair) -> Result<u64, SinkError> {
-        Ok(Transaction::finish_repair(self, repair)?)
+    fn finish_repair(
+        &mut self,
+        repair: LayerRepair,
+        progress: &dyn Progress,
+    ) -> Result<u64, SinkError> {
+        Ok(Transaction::finish_repair(self, repair, &mut |bytes| passed(progress, bytes))?)
     }
 
-    fn renew_digests(&mut self, layer: DiffId) -> Result<(), SinkError> {
-        Ok(self.renew_blocks(layer)?)
+    fn renew_digests(&mut self, layer: DiffId, progress: &dyn Progress) -> Result<(), SinkError> {
+        Ok(self.renew_blocks(layer, &mut |bytes| passed(progress, bytes))?)
     }
 
     fn open_layer(&self, layer: DiffId) -> Result<Option<Box<dyn ReadAt>>, SinkError> {

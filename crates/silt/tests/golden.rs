@@ -62,7 +62,7 @@ impl Device {
         let stored = snapshot.get(facts.id(image)).expect("the image is there");
         let layers: Vec<_> = stored.layers.iter().map(|l| l.diff_id.to_string()).collect();
         assert_eq!(layers, facts.diff_ids(image));
-        let report = self.store.verify(&[stored.id], &mut |_| {}).unwrap();
+        let report = self.store.verify(&[stored.id], &mut |_| Ok(())).unwrap();
         assert!(report.is_whole(), "{report:?}");
     }
 }

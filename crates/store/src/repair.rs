@@ -110,8 +110,12 @@ impl Transaction {
     }
 
     /// Ends the mending of a layer: its bytes are on the device, and all of them were read again and
-    /// have its digest. Returns how many were written.
-    pub fn finish_repair(&mut self, mut repair: LayerRepair) -> Result<u64, LayerError> {
+    /// have its digest; `progress` is called as by [`Store::check_layer`]. Returns how many were written.
+    pub fn finish_repair(
+        &mut self,
+        mut repair: LayerRepair,
+        progress: &mut dyn FnMut(u64) -> io::Result<()>,
+    ) -> Result<u64, LayerError> {
         repair.take_block()?;
         let layer = repair.layer;
         let found = DiffId(repair.digester.clone().finish());
@@ -122,7 +126,7 @@ impl Transaction {
         repair.cut_and_sync()?;
         // What is read now comes from the device, as far as the system can be asked for that.
         let _ = rustix::fs::fadvise(&repair.file, 0, None, Advice::DontNeed);
-        match self.store.check_layer(layer, &mut |_| {})?.damage {
+        match self.store.check_layer(layer, progress)?.damage {
             None => Ok(repair.written_bytes),
             Some(_) => Err(LayerError::StillDamaged { diff_id: layer.diff_id }),
         }
@@ -134,8 +138,13 @@ impl Transaction {
         self.replaced.insert(diff_id);
     }
 
-    /// Writes the block digests of a layer that is whole without them.
-    pub fn renew_blocks(&mut self, diff_id: DiffId) -> Result<(), LayerError> {
+    /// Writes the block digests of a layer that is whole without them; `progress` is called as by
+    /// [`Store::check_layer`].
+    pub fn renew_blocks(
+        &mut self,
+        diff_id: DiffId,
+        progress: &mut dyn FnMut(u64) -> io::Result<()>,
+    ) -> Result<(), LayerError> {
         let still_damaged = || LayerError::StillDamaged { diff_id };
         self.pin(&[diff_id])?;
         let layer = self.store.layer(diff_id)?.ok_or_else(still_damaged)?;
@@ -151,6 +160,7 @@ impl Transaction {
             digester.update(block);
             writer.block(block)?;
             at += block.len() as u64;
+            progress(block.len() as u64).map_err(failed("read", &path))?;
         }
         if DiffId(digester.finish()) != diff_id {
             return Err(still_damaged());
@@ -171,7 +181,7 @@ impl Transaction {
                 (self.store.blob_path(diff_id.0), self.store.blocks_path(*diff_id));
             let needs = blob.metadata().is_ok_and(|found| !blocks::is_one_block(found.len()));
             if needs && !blocks.exists() {
-                self.renew_blocks(*diff_id)?;
+                self.renew_blocks(*diff_id, &mut |_| Ok(()))?;
             }
         }
         Ok(())

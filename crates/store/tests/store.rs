@@ -285,7 +285,7 @@ fn damage_is_found_and_named() {
     fs::remove_file(blob(&layers[1])).unwrap();
     flip(&root.path().join("blocks").join(Digest::of(&layers[2]).hex()), 50);
     flip(&blob(&config(&layers)), 3);
-    let report = store.verify(&[], &mut |_| {}).unwrap();
+    let report = store.verify(&[], &mut |_| Ok(())).unwrap();
     let layer = |bytes: &Vec<u8>| {
         let found = report.damaged_layers.iter().find(|layer| layer.diff_id == diff_id(bytes));
         &found.unwrap().damage
@@ -303,7 +303,7 @@ fn damage_is_found_and_named() {
     let mut transaction = store.begin().unwrap();
     write_layer(&mut transaction, &layers[1]);
     transaction.commit(vec![new_image(&layers, &[])]).unwrap();
-    assert_eq!(store.verify(&[], &mut |_| {}).unwrap().damaged_layers.len(), 1);
+    assert_eq!(store.verify(&[], &mut |_| Ok(())).unwrap().damaged_layers.len(), 1);
 }
 
 #[test]

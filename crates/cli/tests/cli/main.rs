@@ -8,6 +8,7 @@ mod edit;
 mod engine_failures;
 mod errors;
 mod help;
+mod interrupt;
 mod load;
 mod look;
 mod manual;

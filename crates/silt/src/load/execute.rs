@@ -189,9 +189,7 @@ impl Job<'_> {
             Action::Write { stored_bytes } => ("Writing", *stored_bytes),
             Action::Rebuild { stored_bytes, .. } => ("Rebuilding", *stored_bytes),
         };
-        self.begin(action);
-        self.make_new(sink)?;
-        self.progress.end();
+        self.step(action, || self.make_new(sink))?;
         Ok(Made { read_bytes, repaired: None })
     }
 
@@ -235,27 +233,44 @@ impl Job<'_> {
         repair: &Repair,
     ) -> Result<Made, LoadError> {
         let diff_id = self.layer.diff_id;
-        self.begin("Repairing");
         let (written_bytes, read_bytes) = match repair {
             Repair::Impossible { .. } => return Ok(Made::default()),
             Repair::Digests => {
-                sink.renew_digests(diff_id)?;
+                self.step("Repairing", || Ok(sink.renew_digests(diff_id, self.progress)?))?;
                 (0, 0)
             }
             Repair::Whole { from } => {
                 sink.replace(diff_id);
-                self.make_new(sink)?;
+                self.step("Repairing", || self.make_new(sink))?;
                 (self.layer.size_bytes.unwrap_or(0), from.stored_bytes)
             }
-            Repair::Blocks { from, .. } => {
-                self.prove(sink)?;
-                let mut mended = sink.repair(diff_id)?;
-                self.produce(sink, &mut mended)?;
-                (sink.finish_repair(mended)?, from.stored_bytes)
-            }
+            Repair::Blocks { from, .. } => (self.mend(sink)?, from.stored_bytes),
         };
-        self.progress.end();
         Ok(Made { read_bytes, repaired: Some(RepairedLayer { diff_id, written_bytes }) })
+    }
+
+    /// Mends the layer in its place; gives how many bytes were written.
+    fn mend<T: ImageTransaction>(&self, sink: &mut T) -> Result<u64, LoadError> {
+        self.step("Checking what is made", || self.prove(sink))?;
+        let mended = self.step("Repairing", || {
+            let inner = sink.repair(self.layer.diff_id)?;
+            let mut out = Counted { inner, progress: self.progress };
+            self.produce(sink, &mut out)?;
+            Ok(out.inner)
+        })?;
+        self.step("Reading again", || Ok(sink.finish_repair(mended, self.progress)?))
+    }
+
+    /// One step of the work on the layer, all of whose bytes pass by.
+    fn step<R>(
+        &self,
+        action: &str,
+        work: impl FnOnce() -> Result<R, LoadError>,
+    ) -> Result<R, LoadError> {
+        self.begin(action);
+        let done = work()?;
+        self.progress.end();
+        Ok(done)
     }
 
     /// Makes the layer for its digest alone: bytes that others will read are written only when all of

@@ -20,6 +20,7 @@ use crate::delta_image::{DeltaFormat, DeltaImage};
 use crate::gzip::GzipWriter;
 use crate::progress::{Progress, Step};
 
+pub use crate::durable::remove_unfinished;
 pub use error::SaveError;
 pub use output::Output;
 pub use sign::{SignWith, Signing, read_secret_key, sign_archive};

@@ -178,7 +178,7 @@ impl Device {
         let layers: Vec<_> = stored.layers.iter().map(|layer| layer.diff_id).collect();
         assert_eq!(layers, image.diff_ids());
         assert_eq!(self.store.read_config(image.id()).unwrap(), image.config);
-        let report = self.store.verify(&[image.id()], &mut |_| {}).unwrap();
+        let report = self.store.verify(&[image.id()], &mut |_| Ok(())).unwrap();
         assert!(report.is_whole(), "{report:?}");
     }
 
