@@ -17,11 +17,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use silt::place::EngineKind;
 
 use crate::commands::Task;
 use crate::context::{Context, ProgressStyle};
 use crate::error::{CommandError, UsageError};
-use later::{LaterArgs, refuse};
+use later::LaterArgs;
 
 pub(crate) use values::{default_root, variable};
 
@@ -227,12 +228,15 @@ impl EverywhereArgs {
             (None, Some(name)) => Engine::from_variable(&name)?,
             (None, None) => Engine::Store,
         };
-        let name = engine.to_possible_value();
-        let name = name.as_ref().map_or("", |name| name.get_name());
-        refuse(&[(&format!("the engine {name}"), engine != Engine::Store)])?;
+        let engine = match engine {
+            Engine::Store => None,
+            Engine::Docker => Some(EngineKind::Docker),
+            Engine::Podman => Some(EngineKind::Podman),
+            Engine::Containerd => Some(EngineKind::Containerd),
+        };
         let progress = if self.quiet { ProgressStyle::None } else { self.progress };
         let root = self.root.or_else(|| values::variable("SILT_ROOT").map(PathBuf::from));
-        Ok(Context { root, progress, is_quiet: self.quiet })
+        Ok(Context { root, engine, progress, is_quiet: self.quiet })
     }
 }
 

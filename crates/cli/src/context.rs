@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use silt::place::EngineKind;
 use silt::policy::Policy;
 use silt::trust::{Demand, Trust, TrustDirectory};
 use silt::{OpenError, OpenMode, Progress, Store};
@@ -30,17 +31,34 @@ pub(crate) enum ProgressStyle {
 pub(crate) struct Context {
     /// The store, where the user named one.
     pub(crate) root: Option<PathBuf>,
+    /// The engine in which bare names live; `None` for the store.
+    pub(crate) engine: Option<EngineKind>,
     pub(crate) progress: ProgressStyle,
     pub(crate) is_quiet: bool,
 }
 
 impl Context {
+    /// The store, for a command that knows no other place.
     pub(crate) fn open_store(&self, mode: OpenMode) -> Result<Store, CommandError> {
+        match self.engine {
+            None => self.open_scratch_store(mode),
+            Some(engine) => {
+                let what = format!("this command with --engine {engine}");
+                Err(UsageError::NotBuilt { what }.into())
+            }
+        }
+    }
+
+    /// The store, for whatever else a command with an engine needs.
+    pub(crate) fn open_scratch_store(&self, mode: OpenMode) -> Result<Store, CommandError> {
         Ok(Store::open(&self.store_root()?, mode)?)
     }
 
     /// The store for changing what is there; `None` where there is no store.
     pub(crate) fn open_existing_store(&self) -> Result<Option<Store>, CommandError> {
+        if self.engine.is_some() {
+            return self.open_store(OpenMode::ReadWrite).map(Some);
+        }
         match Store::open(&self.store_root()?, OpenMode::ReadWrite) {
             Ok(store) => Ok(Some(store)),
             Err(OpenError::Missing { .. }) => Ok(None),

@@ -33,6 +33,7 @@ pub(crate) fn exit_code(kind: FailureKind) -> u8 {
         FailureKind::Signature => 8,
         FailureKind::Busy => 9,
         FailureKind::Forbidden => 10,
+        FailureKind::EngineUnreachable => 11,
     }
 }
 

@@ -9,6 +9,7 @@ mod keep_alive;
 mod output;
 mod pace;
 mod password;
+mod places;
 mod progress;
 
 use std::process::ExitCode;

@@ -4,12 +4,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use store::{ReadError, Store};
 use tarball::{Digest, ImageId, Name};
 
 use crate::durable::replace_file;
 use crate::failure::{Failure, FailureKind, is_full};
 use crate::load::{How, LoadPlan, LoadReport};
+use crate::place::{PlaceRef, SourceError};
 use crate::policy::Verdict;
 use crate::trust::Signer;
 
@@ -136,11 +136,18 @@ impl DeviceReport {
 }
 
 /// What a plan will change, as the store is now.
-pub fn changes(store: &Store, plan: &LoadPlan) -> Result<Vec<Change>, ReadError> {
-    let snapshot = store.snapshot()?;
+pub fn changes(place: PlaceRef<'_>, plan: &LoadPlan) -> Result<Vec<Change>, SourceError> {
+    let named: Vec<(ImageId, Vec<Name>)> = match place {
+        PlaceRef::Store(store) => {
+            store.snapshot()?.images.into_iter().map(|image| (image.id, image.names)).collect()
+        }
+        PlaceRef::Engine(place) => {
+            place.images()?.images.into_iter().map(|image| (image.id, image.names)).collect()
+        }
+    };
     let meaning = |name: &Name| {
-        let image = snapshot.images.iter().find(|image| image.names.contains(name))?;
-        Some(Meaning { name: name.clone(), image: image.id })
+        let (image, _) = named.iter().find(|(_, names)| names.contains(name))?;
+        Some(Meaning { name: name.clone(), image: *image })
     };
     let change = |image: &crate::load::ImagePlan| Change {
         from: image.names.iter().filter_map(meaning).collect(),

@@ -1,5 +1,6 @@
 //! The trait through which every place takes in images, and the store's way of doing it.
 
+use std::collections::HashSet;
 use std::io::Write;
 
 use delta::read_at::{FileBasis, ReadAt};
@@ -20,6 +21,9 @@ pub trait ImageTransaction {
 
     /// Keeps the layers that are there from going away until the end; returns those that are not.
     fn hold(&mut self, layers: &[DiffId]) -> Result<Vec<DiffId>, SinkError>;
+
+    /// Says which of the layers that will be made are read again before the end.
+    fn expect_reads(&mut self, _layers: HashSet<DiffId>) {}
 
     /// Starts a layer. With `size_bytes`, room is made for it at once.
     fn layer(&mut self, expect: DiffId, size_bytes: Option<u64>) -> Result<Self::Layer, SinkError>;
@@ -49,6 +53,12 @@ pub trait ImageTransaction {
     /// Opens a layer that is there, or that was finished; `None` where it is neither.
     fn open_layer(&self, layer: DiffId) -> Result<Option<Box<dyn ReadAt>>, SinkError>;
 
+    /// The files of a layer that is there which were changed since it was unpacked, where the place noted
+    /// what they had; for messages.
+    fn changed_files(&self, _layer: DiffId) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Ends without a commit, and without taking back what a later transaction can go on with.
     fn suspend(self);
 
@@ -68,6 +78,9 @@ pub enum SinkError {
     /// The images could not be made visible.
     #[error(transparent)]
     Commit(#[from] store::CommitError),
+    /// An engine did not take in what it was sent.
+    #[error(transparent)]
+    Engine(#[from] engine::EngineError),
 }
 
 impl Failure for SinkError {
@@ -76,6 +89,7 @@ impl Failure for SinkError {
             Self::Layer(error) => error.kind(),
             Self::File(error) => error.kind(),
             Self::Commit(error) => error.kind(),
+            Self::Engine(error) => error.kind(),
         }
     }
 
@@ -84,6 +98,7 @@ impl Failure for SinkError {
             Self::Layer(error) => error.hint(),
             Self::File(_) => None,
             Self::Commit(error) => error.hint(),
+            Self::Engine(error) => error.hint(),
         }
     }
 }

@@ -40,6 +40,7 @@ pub use manifest::{DOCUMENT_LIMIT_BYTES, StoredLayer, Subject};
 pub use pins::{Pinned, Pins};
 pub use prune::{PruneOptions, PrunePlan};
 pub use repair::LayerRepair;
+pub use resolve::resolve;
 pub use snapshot::{BrokenImage, LayerFile, LayerInfo, Snapshot, StoredImage};
 pub use space::{FreeSpace, free_space};
 pub use store::{OpenMode, STORE_VERSION, Store};

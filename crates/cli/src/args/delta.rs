@@ -8,7 +8,7 @@ use silt::delta_image::DeltaFormat;
 use super::CalledAs;
 use super::later::{self, refuse};
 use super::sign::{Seal, SealArgs};
-use super::values::{Reference, Size, texts};
+use super::values::{AnyReference, Size};
 use crate::commands::{DeltaDestination, DeltaTask, Task};
 use crate::error::UsageError;
 
@@ -16,10 +16,10 @@ use crate::error::UsageError;
 pub(super) struct DeltaArgs {
     /// The image that devices have
     #[arg(value_name = "BASE")]
-    base: Reference,
+    base: AnyReference,
     /// The image that they get
     #[arg(value_name = "TARGET")]
-    target: Reference,
+    target: AnyReference,
     /// What the delta is called (repeatable)
     #[arg(short, long = "tag", value_name = "NAME")]
     tags: Vec<Name>,
@@ -32,7 +32,7 @@ pub(super) struct DeltaArgs {
     format: Option<Format>,
     /// A further base; the device needs all of them (repeatable)
     #[arg(long = "base", value_name = "IMAGE")]
-    more_bases: Vec<Reference>,
+    more_bases: Vec<AnyReference>,
     /// How much work goes into it
     #[arg(long, default_value = "default")]
     level: Level,
@@ -99,7 +99,7 @@ impl DeltaArgs {
             None => DeltaDestination::Store,
         };
         Ok(Task::Delta(DeltaTask {
-            bases: texts(bases),
+            bases: bases.into_iter().map(|base| base.0).collect(),
             target: self.target.0,
             names: self.tags,
             options,

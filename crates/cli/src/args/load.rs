@@ -7,7 +7,7 @@ use clap::Args;
 use silt::load::{Input, LoadOptions};
 use silt::{Name, Platform, PlatformChoice};
 
-use super::values::{Rate, Reference, Size};
+use super::values::{AnyReference, Rate, Size};
 use crate::commands::{ApplyTask, LoadTask, Manner, ShowTask, Task};
 use crate::error::UsageError;
 
@@ -27,7 +27,7 @@ pub(super) struct LoadArgs {
 pub(super) struct ApplyArgs {
     /// A delta
     #[arg(value_name = "IMAGE")]
-    image: Reference,
+    image: AnyReference,
     #[command(flatten)]
     how: HowArgs,
 }

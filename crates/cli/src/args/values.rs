@@ -20,6 +20,10 @@ pub(crate) struct Rate(pub(crate) u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reference(pub(super) String);
 
+/// The same, perhaps behind a transport.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AnyReference(pub(super) String);
+
 /// Why a value is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ValueError {
@@ -45,8 +49,11 @@ const TRANSPORTS: [&str; 7] = [
     "docker-daemon:",
     "containers-storage:",
     "containerd:",
-    "docker://",
+    REGISTRY,
 ];
+
+/// What comes from a registry.
+const REGISTRY: &str = "docker://";
 
 impl FromStr for Size {
     type Err = ValueError;
@@ -91,6 +98,18 @@ impl FromStr for Reference {
         match TRANSPORTS.into_iter().find(|transport| text.starts_with(transport)) {
             Some(transport) => Err(ValueError::Transport(transport)),
             None => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+impl FromStr for AnyReference {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "" => Err(ValueError::Empty),
+            _ if text.starts_with(REGISTRY) => Err(ValueError::Transport(REGISTRY)),
+            _ => Ok(Self(text.to_owned())),
         }
     }
 }
@@ -193,8 +212,14 @@ mod tests {
         for name in ["busybox", "oci/x:1", "ocix:1", "sha256:abcd", "docker:5000/x"] {
             assert_eq!(name.parse::<Reference>().ok(), Some(Reference(name.to_owned())));
         }
-        for transport in ["oci:dir", "oci-archive:f.tar:x", "docker://r/x", ""] {
+        for transport in ["oci:dir", "oci-archive:f.tar:x", "docker-daemon:x"] {
             assert!(transport.parse::<Reference>().is_err(), "{transport:?}");
+            let any = Some(AnyReference(transport.to_owned()));
+            assert_eq!(transport.parse::<AnyReference>().ok(), any);
+        }
+        for neither in ["docker://r/x", ""] {
+            assert!(neither.parse::<Reference>().is_err(), "{neither:?}");
+            assert!(neither.parse::<AnyReference>().is_err(), "{neither:?}");
         }
     }
 }

@@ -10,8 +10,9 @@ use silt::{OpenMode, load};
 use super::plan_text::plan_text;
 use super::record::{Record, ReportPath, name_of};
 use crate::context::Context;
-use crate::error::{CommandError, CommandResult, with_causes};
+use crate::error::{CommandError, CommandResult, UsageError, with_causes};
 use crate::output;
+use crate::places::{OpenPlace, Places};
 
 pub(crate) struct LoadTask {
     pub(crate) input: Input,
@@ -56,26 +57,30 @@ fn load_input(context: &Context, task: &LoadTask, record: &mut Record<'_>) -> Co
     let options = guarded(context, &task.options)?;
     // A store that is not there yet is made for what can be loaded, and for a pipe, which is copied.
     let is_pipe = !matches!(input, Input::Path(path) if is_seekable(path));
-    let mode = match is_pipe && !manner.is_dry_run {
+    let mode = match is_pipe && !manner.is_dry_run && context.engine.is_none() {
         true => OpenMode::Create,
         false => OpenMode::ReadOnly,
     };
-    let store = context.open_store(mode)?;
-    let progress = context.paced_reporter(manner.bytes_per_second);
-    let opened = load::open_input(input, &store, &options, progress.as_ref())?;
+    let places = Places::open(context, context.open_scratch_store(mode)?);
+    let place = match context.engine {
+        None => OpenPlace::Store(places.scratch.clone()),
+        Some(kind) => OpenPlace::Engine(places.engine(kind)?),
+    };
+    let (scratch, progress) = (&places.scratch, context.paced_reporter(manner.bytes_per_second));
+    let opened = load::open_input_for(input, place.get(), scratch, &options, progress.as_ref())?;
     record.opened(&opened, device_type(&options));
     for file in &opened.passed_over {
         context.note(&format!("passed over {}: {}", file.path.display(), with_causes(&file.why)));
     }
-    let plan = load::plan_load(&opened, &store, &options, progress.as_ref())?;
-    record.planned(&store, &plan)?;
+    let plan = load::plan_load(&opened, place.get(), &options, progress.as_ref())?;
+    record.planned(place.get(), &plan)?;
     warn(context, &plan);
     if manner.is_dry_run {
         return show_plan(&plan, manner.is_json);
     }
     record.announce()?;
-    let store = context.open_store(OpenMode::Create)?;
-    let report = load::load(&opened, &plan, &store, progress.as_ref());
+    let place = place.for_writing(context, OpenMode::Create)?;
+    let report = load::load(&opened, &plan, place.get(), progress.as_ref());
     let report = report.inspect_err(|error| print_repaired(error, manner.is_json))?;
     drop(progress);
     record.loaded(&report);
@@ -86,25 +91,39 @@ fn load_input(context: &Context, task: &LoadTask, record: &mut Record<'_>) -> Co
 fn apply_image(context: &Context, task: &ApplyTask, record: &mut Record<'_>) -> CommandResult {
     let ApplyTask { image, manner, .. } = task;
     let options = guarded(context, &task.options)?;
-    let store = context.open_store(OpenMode::ReadOnly)?;
+    let places = Places::for_reading(context)?;
+    let (place, image) = places.place_of(image)?;
     let progress = context.paced_reporter(manner.bytes_per_second);
-    let plan = load::plan_apply(&store, image, &options, progress.as_ref())?;
-    record.planned(&store, &plan)?;
+    let plan = load::plan_apply(place.get(), &image, &options, progress.as_ref())?;
+    record.planned(place.get(), &plan)?;
     warn(context, &plan);
     if manner.is_dry_run {
         return show_plan(&plan, manner.is_json);
     }
     record.announce()?;
-    let store = context.open_store(OpenMode::ReadWrite)?;
-    let report = load::apply(&store, image, &plan, progress.as_ref());
+    let place = place.for_writing(context, OpenMode::ReadWrite)?;
+    let report = load::apply(place.get(), &image, &plan, progress.as_ref());
     let report = report.inspect_err(|error| print_repaired(error, manner.is_json))?;
     drop(progress);
     record.loaded(&report);
     print_report(&report, manner.is_json)
 }
 
+/// What is mended or removed with a load is the store's.
+fn refuse_for_engines(context: &Context, options: &LoadOptions) -> Result<(), UsageError> {
+    let Some(engine) = context.engine else { return Ok(()) };
+    let flags = [("--repair", options.repair), ("--delete-base", options.delete_base)];
+    match flags.iter().find(|(_, is_given)| *is_given) {
+        Some((flag, _)) => {
+            Err(UsageError::NotBuilt { what: format!("{flag} with --engine {engine}") })
+        }
+        None => Ok(()),
+    }
+}
+
 /// The same with what the device's owner says of files and images.
 fn guarded(context: &Context, options: &LoadOptions) -> Result<LoadOptions, CommandError> {
+    refuse_for_engines(context, options)?;
     let policy = context.policy()?;
     let trust = context.trust(policy.as_ref())?;
     Ok(LoadOptions { trust, policy, ..options.clone() })

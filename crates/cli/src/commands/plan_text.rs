@@ -91,11 +91,18 @@ fn room_text(room: &Room) -> String {
         0 => String::new(),
         bytes => format!("Mends {} in place\n", exact_size(bytes)),
     };
+    let staged = match room.staged_bytes {
+        0 => String::new(),
+        bytes => format!("Of this the engine stages {}, and frees it again\n", exact_size(bytes)),
+    };
+    let free = match room.free_bytes {
+        u64::MAX => "an unknown amount".to_owned(),
+        bytes => exact_size(bytes),
+    };
     format!(
-        "{mended}Writes {} in {} files on {}, where {} are free{inodes}\n",
+        "{mended}Writes {} in {} files on {}, where {free} are free{inodes}\n{staged}",
         exact_size(room.needed_bytes),
         room.needed_inodes,
         one_line(&room.mount_point.display().to_string()),
-        exact_size(room.free_bytes),
     )
 }

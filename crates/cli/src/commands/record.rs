@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use silt::hooks::{HookError, HookInput, HookMoment, run_hooks};
 use silt::load::{LoadPlan, LoadReport, OpenedInput};
+use silt::place::PlaceRef;
 use silt::report::{Change, DeviceReport, LoadResult, changes};
-use silt::{Failure, FailureKind, Store};
+use silt::{Failure, FailureKind};
 
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult, exit_code, with_causes};
@@ -85,9 +86,9 @@ impl<'a> Record<'a> {
     }
 
     /// Notes what will be done.
-    pub(super) fn planned(&mut self, store: &Store, plan: &LoadPlan) -> CommandResult {
+    pub(super) fn planned(&mut self, place: PlaceRef<'_>, plan: &LoadPlan) -> CommandResult {
         self.report.policy = plan.policy.clone();
-        self.report.images = changes(store, plan)?;
+        self.report.images = changes(place, plan)?;
         self.plan = serde_json::to_string(plan).ok();
         Ok(())
     }

@@ -5,13 +5,16 @@ use std::path::PathBuf;
 
 use delta::librsync;
 use delta::native::DecodeError;
+use engine::EngineError;
 use tarball::archive::ArchiveError;
 use tarball::{DiffId, ImageId, JsonError};
 
+use crate::create::changed;
 use crate::delta_image::DeltaImageError;
 use crate::delta_layer::DeltaLayerError;
 use crate::failure::{self, Failure, FailureKind};
 use crate::parts::PartError;
+use crate::place::SourceError;
 use crate::policy::PolicyError;
 use crate::scratch::ScratchError;
 use crate::sink::SinkError;
@@ -163,10 +166,15 @@ pub enum LoadError {
         source: librsync::ApplyError,
     },
     /// The base is whole by name, and its bytes are not what they were.
-    #[error("layer {layer} of the base is damaged: its bytes have another digest")]
+    #[error(
+        "layer {layer} of the base is damaged: its bytes have another digest{}",
+        changed(files)
+    )]
     BaseDamaged {
         /// The layer of the base.
         layer: DiffId,
+        /// The files that were changed under an engine, as far as it noted what they had.
+        files: Vec<String>,
     },
     /// A layer of another store could not be read.
     #[error("cannot read layer {layer} of the base")]
@@ -228,6 +236,12 @@ pub enum LoadError {
     /// A file for the copy of a pipe could not be made.
     #[error(transparent)]
     Scratch(#[from] ScratchError),
+    /// An image that is here could not be opened.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The engine did not do what it was asked.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// The store refuses to be written, or a layer is not what it should be.
     #[error(transparent)]
     Layer(#[from] store::LayerError),
@@ -235,6 +249,8 @@ pub enum LoadError {
 
 const REPAIR_HINT: &str = "`silt image verify` lists all that is damaged, and `silt image load --repair` mends \
                            it from a file of that image";
+
+const CHANGED_HINT: &str = "remove the image from the engine and load it anew: what an engine unpacked must not be changed";
 
 fn describe_base(base: Option<ImageId>, missing: &[DiffId]) -> String {
     let base = base.map(|base| format!("image {base}"));
@@ -337,6 +353,8 @@ impl Failure for LoadError {
             Self::Store(error) => error.kind(),
             Self::File(error) => error.kind(),
             Self::Sink(error) => error.kind(),
+            Self::Source(error) => error.kind(),
+            Self::Engine(error) => error.kind(),
             Self::Layer(error) => error.kind(),
         }
     }
@@ -351,6 +369,7 @@ impl Failure for LoadError {
             Self::BaseMissing { .. } => {
                 Some("load the image that the delta was made against first".into())
             }
+            Self::BaseDamaged { files, .. } if !files.is_empty() => Some(CHANGED_HINT.into()),
             Self::BaseDamaged { .. } => Some(REPAIR_HINT.into()),
             Self::NotRepaired { .. } => {
                 Some("an archive of a full image that has these layers repairs them".into())
@@ -372,6 +391,8 @@ impl Failure for LoadError {
             Self::Resolve(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Sink(error) => error.hint(),
+            Self::Source(error) => error.hint(),
+            Self::Engine(error) => error.hint(),
             Self::Layer(error) => error.hint(),
             _ => None,
         }

@@ -48,7 +48,7 @@ pub(super) fn choose(opening: &Opening<'_>, folder: &Path) -> Result<OpenedInput
         // A file that may not be loaded is passed over also where the plan is only shown.
         let options = LoadOptions { is_dry_run: false, ..opening.options.clone() };
         let planned: Result<LoadPlan, LoadError> =
-            plan_load(&opened, opening.store, &options, opening.progress);
+            plan_load(&opened, opening.place, &options, opening.progress);
         match planned {
             Ok(plan) => {
                 opened.planned.replace(Some(Box::new(plan)));

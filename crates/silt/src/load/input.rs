@@ -13,6 +13,7 @@ use super::folder::{self, PassedOver};
 use super::{LoadError, LoadOptions, LoadPlan};
 use crate::failure::{Failure, FailureKind};
 use crate::parts::{PartSet, whole_path};
+use crate::place::PlaceRef;
 use crate::progress::{Progress, Step, moved};
 use crate::scratch::scratch_file;
 use crate::trust::Signer;
@@ -93,7 +94,18 @@ pub fn open_input(
     options: &LoadOptions,
     progress: &dyn Progress,
 ) -> Result<OpenedInput, LoadError> {
-    let opening = Opening { store, options, progress };
+    open_input_for(input, store.into(), store, options, progress)
+}
+
+/// The same for what is loaded into any place. Copies of pipes are in `scratch`.
+pub fn open_input_for(
+    input: &Input,
+    place: PlaceRef<'_>,
+    scratch: &Store,
+    options: &LoadOptions,
+    progress: &dyn Progress,
+) -> Result<OpenedInput, LoadError> {
+    let opening = Opening { place, store: scratch, options, progress };
     match input {
         Input::Stdin => opening.spool(&mut io::stdin().lock(), Path::new("standard input")),
         Input::Path(path) => opening.path(path),
@@ -101,6 +113,9 @@ pub fn open_input(
 }
 
 pub(super) struct Opening<'a> {
+    /// Where it will be loaded.
+    pub(super) place: PlaceRef<'a>,
+    /// Where copies are.
     pub(super) store: &'a Store,
     pub(super) options: &'a LoadOptions,
     pub(super) progress: &'a dyn Progress,

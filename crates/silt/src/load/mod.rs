@@ -7,6 +7,7 @@
 mod bases;
 mod check;
 mod delete_base;
+mod destination;
 mod error;
 mod execute;
 mod folder;
@@ -23,18 +24,19 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use store::Store;
 use tarball::{DiffId, ImageId, Name, PlatformChoice};
 
 use crate::delta_image::DeltaImage;
+use crate::place::{EngineTransaction, PlaceRef};
 use crate::policy::{Policy, Verdict};
 use crate::progress::Progress;
+use crate::sink::SinkError;
 use crate::trust::{Demand, SignatureError, SignatureProblem, Signer, Trust};
 
 pub use delete_base::DeletedBase;
 pub use error::LoadError;
 pub use folder::PassedOver;
-pub use input::{Input, OpenedInput, open_input};
+pub use input::{Input, OpenedInput, open_input, open_input_for};
 pub use plan::{Action, How, ImagePlan, LayerPlan, LoadPlan, Room};
 pub use repair::Repair;
 
@@ -131,10 +133,10 @@ pub struct LoadedImage {
     pub was_present: bool,
 }
 
-/// Plans to load what `input` holds into `store`. Reads all of the input; writes nothing.
-pub fn plan_load(
+/// Plans to load what `input` holds into `place`. Reads all of the input; writes nothing.
+pub fn plan_load<'a>(
     input: &OpenedInput,
-    store: &Store,
+    place: impl Into<PlaceRef<'a>>,
     options: &LoadOptions,
     progress: &dyn Progress,
 ) -> Result<LoadPlan, LoadError> {
@@ -143,7 +145,7 @@ pub fn plan_load(
     }
     let candidates = source::of_archive(&input.archive);
     let from = From { signer: input.signer.clone(), spooled_bytes: input.spooled_bytes };
-    let plan = plan::plan(&candidates, store, options, from, progress);
+    let plan = plan::plan(&candidates, place.into(), options, from, progress);
     let mut plan = plan.map_err(|error| input.blame_part(error, progress))?;
     leave_names_to_the_last(&mut plan);
     Ok(plan)
@@ -160,46 +162,62 @@ fn leave_names_to_the_last(plan: &mut LoadPlan) {
 }
 
 /// Does what `plan` says. All images become visible together, or none does.
-pub fn load(
+pub fn load<'a>(
     input: &OpenedInput,
     plan: &LoadPlan,
-    store: &Store,
+    place: impl Into<PlaceRef<'a>>,
     progress: &dyn Progress,
 ) -> Result<LoadReport, LoadError> {
-    let candidates = source::of_archive(&input.archive);
-    let report = execute::execute(&candidates, plan, store.begin()?, progress)?;
-    delete_base::delete_bases(store, plan, report)
+    execute_in(&source::of_archive(&input.archive), plan, place.into(), progress)
 }
 
-/// Plans to apply the delta image `reference`, which is in `store` already.
-pub fn plan_apply(
-    store: &Store,
+fn execute_in(
+    candidates: &Candidates<'_>,
+    plan: &LoadPlan,
+    place: PlaceRef<'_>,
+    progress: &dyn Progress,
+) -> Result<LoadReport, LoadError> {
+    match place {
+        PlaceRef::Store(store) => {
+            let report = execute::execute(candidates, plan, store.begin()?, progress)?;
+            delete_base::delete_bases(store, plan, report)
+        }
+        PlaceRef::Engine(place) => {
+            let sink = EngineTransaction::begin(place).map_err(SinkError::from)?;
+            execute::execute(candidates, plan, sink, progress)
+        }
+    }
+}
+
+/// Plans to apply the delta image `reference`, which is in `place` already.
+pub fn plan_apply<'a>(
+    place: impl Into<PlaceRef<'a>>,
     reference: &str,
     options: &LoadOptions,
     progress: &dyn Progress,
 ) -> Result<LoadPlan, LoadError> {
-    let delta = source::of_store(store, reference)?;
+    let place = place.into();
+    let delta = source::of_place(place, reference)?;
     if DeltaImage::of(&delta.config)?.is_none() {
         return Err(LoadError::NotADelta { image: delta.config.id });
     }
-    // What is in the store came without a signature, or lost it.
+    // What is in a place came without a signature, or lost it.
     if options.trust.demand == Demand::Signed {
         let problem = SignatureProblem::Unsigned;
         return Err(SignatureError { path: PathBuf::from(reference), problem }.into());
     }
-    plan::plan(&[delta], store, options, From::default(), progress)
+    plan::plan(&[delta], place, options, From::default(), progress)
 }
 
 /// Does what the plan of [`plan_apply`] says.
-pub fn apply(
-    store: &Store,
+pub fn apply<'a>(
+    place: impl Into<PlaceRef<'a>>,
     reference: &str,
     plan: &LoadPlan,
     progress: &dyn Progress,
 ) -> Result<LoadReport, LoadError> {
-    let delta = source::of_store(store, reference)?;
-    let report = execute::execute(&[delta], plan, store.begin()?, progress)?;
-    delete_base::delete_bases(store, plan, report)
+    let place = place.into();
+    execute_in(&[source::of_place(place, reference)?], plan, place, progress)
 }
 
 /// What is known of the input beside its images.

@@ -1,8 +1,8 @@
 //! What the policy says of the images of an input.
 
-use store::{Snapshot, Store};
 use tarball::{ImageConfig, Name};
 
+use super::destination::Destination;
 use super::plan::names_of;
 use super::{Candidates, From, LoadError, LoadOptions};
 use crate::delta_image::DeltaImage;
@@ -13,8 +13,7 @@ use crate::policy::{Current, Incoming, Verdict, enforce, judge, verdict_of_signe
 pub(super) fn judge_all(
     candidates: &Candidates<'_>,
     deltas: &[Option<DeltaImage>],
-    store: &Store,
-    snapshot: &Snapshot,
+    destination: &Destination<'_>,
     options: &LoadOptions,
     from: &From,
 ) -> Result<Vec<Verdict>, LoadError> {
@@ -23,7 +22,7 @@ pub(super) fn judge_all(
         verdict_of_signer(policy, from.signer.as_ref()).into_iter().collect();
     for (candidate, delta) in candidates.iter().zip(deltas) {
         let names = names_of(options, candidate, delta.as_ref());
-        let current = current_images(store, snapshot, &names)?;
+        let current = current_images(destination, &names)?;
         let config = delta.as_ref().map_or(&candidate.config, |delta| &delta.target);
         let image = Incoming { config, names: &names, current };
         for verdict in judge(policy, &image, options.allow_downgrade) {
@@ -41,16 +40,13 @@ pub(super) fn judge_all(
 
 /// What the names mean now. An image whose config cannot be read is there without one.
 fn current_images(
-    store: &Store,
-    snapshot: &Snapshot,
+    destination: &Destination<'_>,
     names: &[Name],
 ) -> Result<Vec<Current>, LoadError> {
     let mut current = Vec::new();
     for name in names {
-        let image = snapshot.images.iter().find(|image| image.names.contains(name));
-        if let Some(image) = image {
-            let config = store.read_config(image.id).ok();
-            let config = config.and_then(|raw| ImageConfig::parse(raw).ok());
+        if let Some(raw) = destination.config_of(name)? {
+            let config = raw.and_then(|raw| ImageConfig::parse(raw).ok());
             current.push(Current { name: name.clone(), config });
         }
     }

@@ -151,7 +151,7 @@ impl Device {
     /// Makes a delta and keeps it as `tag`.
     pub fn keep_delta(&self, base: &str, target: &str, format: DeltaFormat, tag: &str) -> ImageId {
         let options = DeltaOptions { format, ..DeltaOptions::default() };
-        self.delta(base, target, &options).keep(&[name(tag)], &NoProgress).unwrap()
+        self.delta(base, target, &options).keep(&self.store, &[name(tag)], &NoProgress).unwrap()
     }
 
     pub fn save(&self, references: &[&str], format: ArchiveFormat) -> Vec<u8> {

@@ -79,6 +79,25 @@ impl Container {
         }
     }
 
+    /// The file that has the stored bytes of a file as they are, and where they begin; `None` where they
+    /// come out of a compressed tar.
+    pub(super) fn place(
+        &self,
+        name: &str,
+    ) -> Result<Option<(Arc<PartFile>, u64)>, Box<ArchiveFault>> {
+        match self {
+            Self::Tar(tar) => Ok(tar.index.find(name)?.and_then(|member| tar.place(member))),
+            Self::Directory(directory) => match directory.file(name)? {
+                None => Ok(None),
+                Some(found) => {
+                    let file = PartFile::of(vec![found.file]);
+                    let file = file.map_err(|error| ArchiveFault::reading(name, error))?;
+                    Ok(Some((Arc::new(file), 0)))
+                }
+            },
+        }
+    }
+
     /// The whole of a document of at most `limit` bytes; `None` where it is not there.
     pub(super) fn document(
         &self,

@@ -25,6 +25,7 @@ mod tar_index;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::compression::{Compression, MemoryBudget};
 use crate::config::ImageConfig;
@@ -200,6 +201,14 @@ impl Archive {
     pub fn open_layer(&self, layer: &ArchivedLayer) -> Result<LayerReader, ArchiveError> {
         layer_reader::open_layer(&self.container, &self.path, layer, &self.memory)
             .map_err(|fault| ArchiveError::new(&self.path, fault))
+    }
+
+    /// The file in which the uncompressed tar of a layer lies as it is, and where it begins: it can be read
+    /// at random, and nothing checks it. `None` where it is compressed, alone or with the archive.
+    pub fn plain_layer(&self, layer: &ArchivedLayer) -> Option<(Arc<PartFile>, u64)> {
+        let stored = layer.stored.filter(|stored| stored.compression == Compression::None)?;
+        let place = self.container.place(&layer.member).ok().flatten();
+        place.filter(|_| stored.bytes > 0)
     }
 
     /// Opens the stored bytes of a layer of this archive, still compressed.

@@ -82,6 +82,12 @@ impl TarFile {
         Self { index, compression: Compression::None, bytes: Arc::new(bytes) }
     }
 
+    /// The file and where a member's bytes begin in it, where the tar is not compressed.
+    pub(super) fn place(&self, member: &StoredMember) -> Option<(Arc<PartFile>, u64)> {
+        let is_plain = self.compression == Compression::None && member.kept.is_none();
+        is_plain.then(|| (Arc::clone(&self.bytes.file), member.offset))
+    }
+
     /// The stored bytes of a member.
     pub(super) fn open_member(&self, member: &StoredMember) -> io::Result<Box<dyn Read + Send>> {
         if let Some(document) = &member.kept {
