@@ -11,6 +11,7 @@ use store::{CommitReport, CommittedImage, LayerError, NewImage};
 use tarball::{DiffId, Digester, ImageConfig};
 
 use super::{EngineImages, EnginePlace};
+use crate::progress::Progress;
 use crate::sink::{ImageTransaction, SinkError};
 
 /// Shared with the layer that is being written; `None` once the images are published.
@@ -106,11 +107,11 @@ impl ImageTransaction for EngineTransaction<'_> {
         Err(EngineError::NoRepair { layer }.into())
     }
 
-    fn finish_repair(&mut self, repair: NoRepair) -> Result<u64, SinkError> {
+    fn finish_repair(&mut self, repair: NoRepair, _: &dyn Progress) -> Result<u64, SinkError> {
         match repair {}
     }
 
-    fn renew_digests(&mut self, layer: DiffId) -> Result<(), SinkError> {
+    fn renew_digests(&mut self, layer: DiffId, _: &dyn Progress) -> Result<(), SinkError> {
         Err(EngineError::NoRepair { layer }.into())
     }
 
