@@ -9,7 +9,6 @@ mod later;
 mod load;
 mod look;
 mod save;
-mod sign;
 mod system;
 mod values;
 
@@ -17,14 +16,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use silt::place::EngineKind;
 
 use crate::commands::Task;
 use crate::context::{Context, ProgressStyle};
 use crate::error::{CommandError, UsageError};
-use later::LaterArgs;
+use later::{LaterArgs, refuse};
 
-pub(crate) use values::{default_root, variable};
+pub(crate) use values::default_root;
 
 /// What is to be done, and where.
 pub(crate) struct Invocation {
@@ -100,9 +98,8 @@ enum Command {
     /// Write manual pages into a directory
     #[command(hide = true)]
     Man(system::ManArgs),
-    /// Say whose signatures count
-    #[command(subcommand, arg_required_else_help = true)]
-    Trust(sign::TrustCommand),
+    #[command(hide = true)]
+    Trust(LaterArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -137,8 +134,8 @@ enum ImageCommand {
     Unpack(edit::UnpackArgs),
     #[command(hide = true)]
     Copy(LaterArgs),
-    /// Sign an archive, for devices that trust the key
-    Sign(sign::SignArgs),
+    #[command(hide = true)]
+    Sign(LaterArgs),
 }
 
 /// Reads the command line. Help and version are tasks like others.
@@ -193,7 +190,7 @@ impl Arguments {
             Command::Rmi(args) => args.lower(),
             Command::Completion(args) => args.lower(called_as),
             Command::Man(args) => args.lower(),
-            Command::Trust(command) => command.lower(),
+            Command::Trust(_) => return Err(later::command("trust")),
         };
         Ok(Invocation { context, task })
     }
@@ -216,7 +213,7 @@ impl ImageCommand {
             Self::Show(args) => args.lower()?,
             Self::Unpack(args) => args.lower(),
             Self::Copy(_) => return Err(later::command("image copy")),
-            Self::Sign(args) => args.lower()?,
+            Self::Sign(_) => return Err(later::command("image sign")),
         })
     }
 }
@@ -228,15 +225,12 @@ impl EverywhereArgs {
             (None, Some(name)) => Engine::from_variable(&name)?,
             (None, None) => Engine::Store,
         };
-        let engine = match engine {
-            Engine::Store => None,
-            Engine::Docker => Some(EngineKind::Docker),
-            Engine::Podman => Some(EngineKind::Podman),
-            Engine::Containerd => Some(EngineKind::Containerd),
-        };
+        let name = engine.to_possible_value();
+        let name = name.as_ref().map_or("", |name| name.get_name());
+        refuse(&[(&format!("the engine {name}"), engine != Engine::Store)])?;
         let progress = if self.quiet { ProgressStyle::None } else { self.progress };
         let root = self.root.or_else(|| values::variable("SILT_ROOT").map(PathBuf::from));
-        Ok(Context { root, engine, progress, is_quiet: self.quiet })
+        Ok(Context { root, progress, is_quiet: self.quiet })
     }
 }
 

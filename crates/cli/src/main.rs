@@ -8,8 +8,6 @@ mod interrupt;
 mod keep_alive;
 mod output;
 mod pace;
-mod password;
-mod places;
 mod progress;
 
 use std::process::ExitCode;

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::Write;
 use std::time::Instant;
 
+use delta::Effort;
 use delta::by_file::{Aim, FileIndex, MatchOptions, match_layer};
 use delta::exact::{ExactOptions, encode_exact};
 use delta::native::{Compression, EncodeOptions, LayerDecoder, Limits, Origin, encode};
@@ -27,8 +28,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let index = FileIndex::build(&bases, &[&target])?;
     println!("index   {:>9.2?}", start.elapsed());
-    let matched =
-        match_layer(&target, &index, &MatchOptions { memory_bytes: 400 << 20, aim, region_bytes })?;
+    let matched = match_layer(
+        &target,
+        &index,
+        &MatchOptions { memory_bytes: 400 << 20, aim, region_bytes, effort: Effort::Default },
+    )?;
     println!("match   {:>9.2?}  {} covers", start.elapsed(), matched.covers.len());
 
     let starts = bases.iter().scan(0, |end, base| {

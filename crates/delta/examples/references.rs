@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use delta::Effort;
 use delta::byte_match::{ByteCover, match_bytes};
 use delta::read_at::ReadError;
 use delta::references::{Group, Plan, Prediction, Predictor, RegionCover, Residuals, plan};
@@ -171,7 +172,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             continue;
         }
         let start = Instant::now();
-        let covers = match_bytes(&old, &new).ok_or("too long")?;
+        let covers = match_bytes(&old, &new, Effort::Default).ok_or("too long")?;
         matching += start.elapsed();
         plain.say_covers(&new, &covers);
         let mut equal = 0;
@@ -180,7 +181,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             plain.say_differences(old, &new[cover.new..cover.new + cover.length], &mut equal);
         }
         let start = Instant::now();
-        let plan = plan(&old, &new, &covers, MEMORY_BYTES);
+        let plan = plan(&old, &new, MEMORY_BYTES, Effort::Default).and_then(|planned| planned.plan);
         planning += start.elapsed();
         files += 1;
         bytes += new.len();

@@ -1,5 +1,6 @@
 //! Our covers beside bsdiff's: another's patcher applies them, and another's differ judges them.
 
+use delta::Effort;
 use delta::byte_match::{ByteCover, match_bytes};
 use proptest::prelude::*;
 
@@ -116,7 +117,7 @@ proptest! {
     fn bsdiff_applies_our_covers_and_finds_hardly_more(edits in prop::collection::vec(edit(), 0..40)) {
         let old = old_bytes();
         let new = apply(&old, &edits);
-        let covers = match_bytes(&old, &new).unwrap();
+        let covers = match_bytes(&old, &new, Effort::Default).unwrap();
 
         let mut made = Vec::new();
         bsdiff::patch(&old, &mut to_patch(&old, &new, &covers).as_slice(), &mut made).unwrap();

@@ -4,6 +4,7 @@
 // A slice is unsized and cannot become a trait object.
 #![allow(clippy::ptr_arg)]
 
+use delta::Effort;
 use delta::by_file::{Aim, FileIndex, MatchOptions, match_layer};
 use delta::exact::{ExactOptions, encode_exact};
 use delta::librsync::{self, ApplyLimits};
@@ -85,8 +86,12 @@ fn tar_of(members: &[Member]) -> Vec<u8> {
 fn make_delta(bases: &[Vec<u8>], target: &Vec<u8>) -> Vec<u8> {
     let origins: Vec<&dyn ReadAt> = bases.iter().map(|base| base as &dyn ReadAt).collect();
     let index = FileIndex::build(&origins, &[target]).unwrap();
-    let options =
-        MatchOptions { memory_bytes: 64 << 20, aim: Aim::Differences, region_bytes: 5 << 20 };
+    let options = MatchOptions {
+        memory_bytes: 64 << 20,
+        aim: Aim::Differences,
+        region_bytes: 5 << 20,
+        effort: Effort::Default,
+    };
     let matched = match_layer(target, &index, &options).unwrap();
     let listed: Vec<_> = origins.iter().enumerate().map(|(i, o)| (origin(i, *o), *o)).collect();
     let options =
@@ -179,7 +184,12 @@ fn tars_that_are_cut_off_come_back_in_both_formats() {
 fn exact_round_trip(bases: &[Vec<u8>], target: &Vec<u8>) -> Vec<u8> {
     let origins: Vec<&dyn ReadAt> = bases.iter().map(|base| base as &dyn ReadAt).collect();
     let index = FileIndex::build(&origins, &[target]).unwrap();
-    let options = MatchOptions { memory_bytes: 64 << 20, aim: Aim::ExactRuns, region_bytes: 0 };
+    let options = MatchOptions {
+        memory_bytes: 64 << 20,
+        aim: Aim::ExactRuns,
+        region_bytes: 0,
+        effort: Effort::Default,
+    };
     let matched = match_layer(target, &index, &options).unwrap();
     let starts: Vec<u64> =
         (0..bases.len()).map(|i| bases[..i].iter().map(|base| base.len() as u64).sum()).collect();

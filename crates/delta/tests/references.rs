@@ -1,7 +1,7 @@
 //! Executables' references: what is predicted comes back exactly, and nothing that an enemy can
 //! write makes the predictor fail otherwise than by an error.
 
-use delta::byte_match::match_bytes;
+use delta::Effort;
 use delta::read_at::{ReadAt, ReadError};
 use delta::references::{
     self, Machine, Prediction, Predictor, ReferenceError, RegionCover, Residuals,
@@ -121,8 +121,8 @@ fn a_real_library_is_predicted() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/executables/");
     let read = |name: &str| std::fs::read(format!("{directory}{name}")).unwrap();
     let (old, new) = (read("x86_64.old"), read("x86_64.new"));
-    let first = match_bytes(&old, &new).unwrap();
-    let plan = references::plan(&old, &new, &first, 1 << 20).expect("it gains");
+    let plan =
+        references::plan(&old, &new, 1 << 20, Effort::Default).unwrap().plan.expect("it gains");
     let part = |n: usize| u32::try_from(n).unwrap();
     let covers: Vec<_> =
         plan.covers.iter().map(|c| cover(part(c.new), part(c.old), part(c.length))).collect();
@@ -130,8 +130,10 @@ fn a_real_library_is_predicted() {
     let (wrong, sites) = counts.unwrap();
     assert!(sites > 700 && wrong <= 12, "{wrong} of {sites}");
 
-    assert_eq!(references::plan(&old, &new, &first, 1 << 10), None, "it takes more memory");
-    assert_eq!(references::plan(b"#!/bin/sh", &new, &[], 1 << 20), None, "no executable");
+    let little = references::plan(&old, &new, 1 << 10, Effort::Default).unwrap();
+    assert_eq!(little.plan, None, "it takes more memory");
+    let other = references::plan(b"#!/bin/sh", &new, 1 << 20, Effort::Default);
+    assert!(other.is_none(), "no executable");
     let refused = round_trip(Machine::Aarch64, &old, &new, &plan.parameters, &covers);
     assert!(matches!(refused, Err(ReferenceError::Machine)));
 }

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 
+use delta::Effort;
 use delta::by_file::{Aim, FileIndex, MatchOptions, match_layer};
 use delta::deflate::find;
 use delta::native::{
@@ -113,7 +114,12 @@ struct Made {
 /// Makes a delta, and applies it: the target comes back.
 fn round_trip(base: &Vec<u8>, target: &Vec<u8>, region_bytes: u64) -> Made {
     let index = FileIndex::build(&[base], &[target]).unwrap();
-    let options = MatchOptions { memory_bytes: 256 << 20, aim: Aim::Differences, region_bytes };
+    let options = MatchOptions {
+        memory_bytes: 256 << 20,
+        aim: Aim::Differences,
+        region_bytes,
+        effort: Effort::Default,
+    };
     let content = match_layer(target, &index, &options).unwrap();
     check(&content, target.size());
     let origin = Origin::Layer { diff_id: [1; 32], size: base.size() };
@@ -236,7 +242,12 @@ fn exact_runs_have_no_regions() {
     let base = tar(&[("a.gz", &gzip(&text(900, "one")))]);
     let target = tar(&[("a.gz", &gzip(&text(900, "two")))]);
     let index = FileIndex::build(&[&base], &[&target]).unwrap();
-    let options = MatchOptions { memory_bytes: 64 << 20, aim: Aim::ExactRuns, region_bytes: 0 };
+    let options = MatchOptions {
+        memory_bytes: 64 << 20,
+        aim: Aim::ExactRuns,
+        region_bytes: 0,
+        effort: Effort::Default,
+    };
     assert!(match_layer(&target, &index, &options).unwrap().regions.is_empty());
 }
 

@@ -46,8 +46,7 @@ pub(crate) struct FinishedLayer {
     pub(crate) diff_id: DiffId,
     pub(crate) size_bytes: u64,
     pub(crate) layer: NamedTempFile,
-    /// Its block digests; a layer of one block has none.
-    pub(crate) blocks: Option<NamedTempFile>,
+    pub(crate) blocks: NamedTempFile,
     /// Bytes of both files that were written now, and not by an earlier load.
     pub(crate) written_bytes: u64,
     /// Bytes of the layer that an earlier load had written.

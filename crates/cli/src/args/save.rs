@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use silt::save::{ArchiveFormat, Compress, Output, SaveOptions};
 
-use super::sign::{Seal, SealArgs};
+use super::later::refuse;
 use super::values::{Reference, texts};
 use crate::commands::{SaveTask, Task};
 use crate::error::UsageError;
@@ -27,8 +27,11 @@ pub(super) struct SaveArgs {
     /// Print a JSON object
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    seal: SealArgs,
+
+    #[arg(long, hide = true, value_name = "KEY")]
+    sign: Option<String>,
+    #[arg(long, hide = true, value_name = "SIZE")]
+    split: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -46,6 +49,7 @@ enum Compression {
 
 impl SaveArgs {
     pub(super) fn lower(self) -> Result<Task, UsageError> {
+        refuse(&[("--sign", self.sign.is_some()), ("--split", self.split.is_some())])?;
         let options = SaveOptions {
             format: match self.format {
                 Format::DockerArchive => ArchiveFormat::DockerArchive,
@@ -56,15 +60,9 @@ impl SaveArgs {
                 Compression::Gzip => Compress::Gzip,
                 Compression::Zstd => Compress::Zstd,
             }),
-            sign: None,
         };
-        let Seal { output, sign } = self.seal.lower(self.output, self.json)?;
-        if sign.is_some() && !matches!(options.compress, None | Some(Compress::None)) {
-            let message = "a signed archive is not compressed as a whole: leave out --compress";
-            return Err(UsageError::Arguments { message: message.to_owned(), hint: None });
-        }
-        let images = texts(self.images);
-        Ok(Task::Save(SaveTask { images, options, output, sign, is_json: self.json }))
+        let output = output_of(self.output, self.json)?;
+        Ok(Task::Save(SaveTask { images: texts(self.images), options, output, is_json: self.json }))
     }
 }
 

@@ -18,6 +18,7 @@ use std::ops::Range;
 
 use crate::block_match::MatchError;
 use crate::cover::{Cover, OriginId};
+use crate::effort::Effort;
 use crate::read_at::ReadAt;
 use crate::region::{Content, Region};
 use crate::tar_map::{BLOCK_BYTES, Member, TarMap, align};
@@ -31,6 +32,8 @@ pub struct MatchOptions {
     pub memory_bytes: u64,
     /// What the covers are for.
     pub aim: Aim,
+    /// How much is tried.
+    pub effort: Effort,
     /// Memory that making one region may take on the device, in bytes: what takes more is matched
     /// without a transform. 0 where the encoding has none.
     pub region_bytes: u64,

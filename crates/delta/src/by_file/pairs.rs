@@ -77,16 +77,15 @@ fn match_pair(
     let (old_bytes, new_bytes) = (length(old_range), length(&pair.new));
     let with_references = references::memory_bytes(old_bytes, new_bytes);
     if magic == Some(*b"\x7fELF") && budget.allows(with_references) {
-        return budget.with(with_references, || {
-            match_executables(target, index, &pair.new, old, options.region_bytes)
-        });
+        return budget
+            .with(with_references, || match_executables(target, index, &pair.new, old, options));
     }
     let needed = byte_match::memory_bytes(old_bytes, new_bytes);
     let covers = match old_bytes <= byte_match::MAX_OLD_BYTES && budget.allows(needed) {
         true => budget.with(needed, || {
-            match_ranges(target, index, &pair.new, old.origin, old_range, options.aim)
+            match_ranges(target, index, &pair.new, old.origin, old_range, options)
         }),
-        false => match_in_windows(target, index, &pair.new, old, options.aim, budget),
+        false => match_in_windows(target, index, &pair.new, old, options, budget),
     };
     Ok(PairMatch { covers: covers?, regions: Vec::new() })
 }
@@ -98,11 +97,11 @@ pub(super) fn match_ranges(
     new: &Range<u64>,
     origin: u32,
     old: &Range<u64>,
-    aim: Aim,
+    options: &MatchOptions,
 ) -> Result<Vec<Cover>, MatchError> {
     let (old_bytes, new_bytes) = read_both(target, index, new, origin, old)?;
-    let covers = match aim {
-        Aim::Differences => match_bytes(&old_bytes, &new_bytes),
+    let covers = match options.aim {
+        Aim::Differences => match_bytes(&old_bytes, &new_bytes, options.effort),
         Aim::ExactRuns => match_exact_runs(&old_bytes, &new_bytes, MIN_EXACT_BYTES),
     };
     Ok(to_covers(covers.unwrap_or_default(), new, origin, old))
@@ -129,20 +128,26 @@ fn match_executables(
     index: &FileIndex<'_>,
     new_range: &Range<u64>,
     old_file: FileRef,
-    region_bytes: u64,
+    options: &MatchOptions,
 ) -> Result<PairMatch, MatchError> {
     let old_range = &index.member(old_file).data;
     let (old, new) = read_both(target, index, new_range, old_file.origin, old_range)?;
-    let covers = match_bytes(&old, &new).unwrap_or_default();
     let origin = OriginId(old_file.origin);
-    let region = references::plan(&old, &new, &covers, region_bytes)
-        .and_then(|plan| executable_region(new_range, origin, old_range.clone(), plan))
-        .filter(|region| region.resident_bytes() <= region_bytes);
-    let covers = match region {
-        Some(_) => Vec::new(),
-        None => to_covers(covers, new_range, old_file.origin, old_range),
+    let plain = |covers| PairMatch {
+        covers: to_covers(covers, new_range, old_file.origin, old_range),
+        regions: Vec::new(),
     };
-    Ok(PairMatch { covers, regions: region.into_iter().collect() })
+    let Some(planned) = references::plan(&old, &new, options.region_bytes, options.effort) else {
+        return Ok(plain(match_bytes(&old, &new, options.effort).unwrap_or_default()));
+    };
+    let region = planned
+        .plan
+        .and_then(|plan| executable_region(new_range, origin, old_range.clone(), plan))
+        .filter(|region| region.resident_bytes() <= options.region_bytes);
+    Ok(match region {
+        Some(region) => PairMatch { covers: Vec::new(), regions: vec![region] },
+        None => plain(planned.covers),
+    })
 }
 
 fn read_both(

@@ -24,7 +24,8 @@ pub(super) fn match_by_streams(
     let old = pair.old.map(|old| (OriginId(old.origin), &index.member(old).data));
     let (old_bytes, new_bytes) = (old.map_or(0, |(_, old)| length(old)), length(&pair.new));
     let plain_bytes = options.region_bytes.min(new_bytes.max(old_bytes).saturating_mul(MAX_RATIO));
-    let limits = StreamLimits { region_bytes: options.region_bytes, plain_bytes };
+    let (region_bytes, effort) = (options.region_bytes, options.effort);
+    let limits = StreamLimits { region_bytes, plain_bytes, effort };
     let needed = memory_bytes(old_bytes, new_bytes, &limits);
     if old_bytes > MAX_OLD_BYTES || !budget.allows(needed) {
         return Ok(None);

@@ -13,6 +13,7 @@ use crate::byte_match::cost::{compressed_bytes, estimate_bytes};
 use crate::byte_match::{ByteCover, match_bytes};
 use crate::cover::{Cover, OriginId};
 use crate::deflate::{AnalyseLimits, Stream, analyse, find, inflate};
+use crate::effort::Effort;
 use crate::region::{Content, Deflate, Inflated, Region, Transform};
 
 /// Streams within streams are matched to this depth.
@@ -33,13 +34,15 @@ pub(super) struct Old<'a> {
     pub(super) at: u64,
 }
 
-/// What is not to be exceeded.
+/// What is not to be exceeded, and how much is to be tried.
 #[derive(Clone, Copy)]
 pub(super) struct StreamLimits {
     /// Memory that making a region takes.
     pub(super) region_bytes: u64,
     /// What a stream holds.
     pub(super) plain_bytes: u64,
+    /// How much is tried.
+    pub(super) effort: Effort,
 }
 
 /// How new bytes are made: covers and regions, both in order, and what they come to.
@@ -181,7 +184,7 @@ impl FileMatch<'_> {
     /// The match of the file as bytes.
     fn as_bytes(&self) -> Option<StreamMatch> {
         let old = self.old?;
-        let found = match_bytes(old.bytes, self.new)?;
+        let found = match_bytes(old.bytes, self.new, self.limits.effort)?;
         let cost = estimate_bytes(old.bytes, self.new, &found);
         let covers = found.iter().map(|c| cover_of(c.new, c.length, &old, c.old)).collect();
         Some(StreamMatch { covers, regions: Vec::new(), cost })
@@ -199,7 +202,7 @@ impl FileMatch<'_> {
         used.sort_by_key(|range| range.start);
         let old_rest = Pieces::between(&used, old.bytes.len());
         let old_bytes = old_rest.bytes(old.bytes);
-        let found = match_bytes(&old_bytes, &new_bytes).unwrap_or_default();
+        let found = match_bytes(&old_bytes, &new_bytes, self.limits.effort).unwrap_or_default();
         let cost = estimate_bytes(&old_bytes, &new_bytes, &found);
         let mut covers = Vec::new();
         for cover in &found {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::budget::Budget;
 use super::index::FileIndex;
 use super::pairs::{length, match_ranges};
-use super::{Aim, FileRef};
+use super::{FileRef, MatchOptions};
 use crate::block_match::MatchError;
 use crate::byte_match;
 use crate::cover::Cover;
@@ -25,7 +25,7 @@ pub(super) fn match_in_windows(
     index: &FileIndex<'_>,
     new: &Range<u64>,
     old: FileRef,
-    aim: Aim,
+    options: &MatchOptions,
     budget: &Budget,
 ) -> Result<Vec<Cover>, MatchError> {
     let window = window_bytes(budget.total());
@@ -40,7 +40,7 @@ pub(super) fn match_in_windows(
         let old_window = around(new, &new_window, old_range, window * OLD_PER_NEW);
         let needed = byte_match::memory_bytes(length(&old_window), length(&new_window));
         let found = budget.with(needed, || {
-            match_ranges(target, index, &new_window, old.origin, &old_window, aim)
+            match_ranges(target, index, &new_window, old.origin, &old_window, options)
         });
         covers.extend(found?);
         start = new_window.end;
@@ -50,8 +50,8 @@ pub(super) fn match_in_windows(
 
 /// The largest window that the budget allows twice at once, so that two are worked on side by side.
 fn window_bytes(budget_bytes: u64) -> u64 {
-    // Suffix array and bytes of the old window, bytes and trials of the new one.
-    let bytes_per_byte = 5 * OLD_PER_NEW + 3;
+    // Index and bytes of the old window, bytes of the new one.
+    let bytes_per_byte = 13 * OLD_PER_NEW / 2 + 1;
     (budget_bytes / 2).saturating_sub(1 << 20) / bytes_per_byte
 }
 

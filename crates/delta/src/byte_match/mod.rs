@@ -6,11 +6,12 @@
 //! force, and extended both ways for as long as at least half of the bytes agree.
 
 pub(crate) mod cost;
+mod grams;
 mod scan;
 mod suffix;
 
-pub(crate) use scan::match_labelled;
 pub use scan::{match_bytes, match_exact_runs};
+pub(crate) use scan::{match_labelled, match_to_vote};
 
 /// A range of the new bytes that is like a range of the old ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,10 @@ pub const MAX_OLD_BYTES: u64 = i32::MAX as u64;
 
 /// Peak memory of [`match_bytes`], both strings included.
 pub fn memory_bytes(old_bytes: u64, new_bytes: u64) -> u64 {
-    // Suffix array entries and the bucket table; the new string, and its parts for a trial.
-    old_bytes.saturating_mul(5).saturating_add(new_bytes.saturating_mul(3)).saturating_add(1 << 20)
+    // The old string, entries of the suffix array, a key for each 64th; the new string.
+    let index = old_bytes.saturating_mul(5).saturating_add(old_bytes / 8);
+    let index = index.saturating_add(grams::GramFilter::memory_bytes(old_bytes));
+    // When the index is gone, the new string's parts for a trial.
+    let trial = old_bytes.saturating_add(new_bytes.saturating_mul(3));
+    trial.max(index.saturating_add(new_bytes)).saturating_add(1 << 20)
 }

@@ -3,6 +3,7 @@
 use super::ByteCover;
 use super::cost::estimate_bytes;
 use super::suffix::{Match, SuffixIndex, common_prefix};
+use crate::effort::Effort;
 
 /// How readily the scan changes alignment, and keeps a cover.
 #[derive(Debug, Clone, Copy)]
@@ -34,37 +35,43 @@ const LABELLED_STYLES: [Style; 2] = [
 /// With fewer covers than this, there is nothing to choose between styles.
 const MIN_COVERS_TO_COMPARE: usize = 8;
 
-/// From this length on, a match that does not win is not looked for again at every byte within it.
-const LONG_MATCH_BYTES: usize = 64;
-
 /// The covers of `new` by `old`, in the order of `new`, none overlapping another, or `None` where
 /// `old` is longer than [`super::MAX_OLD_BYTES`].
-pub fn match_bytes(old: &[u8], new: &[u8]) -> Option<Vec<ByteCover>> {
-    let styles = match_in_styles(old, new, &STYLES)?;
-    match styles.len() {
-        1 => styles.into_iter().next(),
-        _ => styles.into_iter().min_by_key(|covers| estimate_bytes(old, new, covers)),
+pub fn match_bytes(old: &[u8], new: &[u8], effort: Effort) -> Option<Vec<ByteCover>> {
+    let styles = if effort == Effort::Fast { &STYLES[..1] } else { &STYLES };
+    let matched = match_in_styles(old, new, styles)?;
+    match matched.len() {
+        1 => matched.into_iter().next(),
+        _ => matched.into_iter().min_by_key(|covers| estimate_bytes(old, new, covers)),
     }
 }
 
-/// The covers of `new` by `old`, executables whose references have become labels, in the styles of
-/// which one is to be chosen.
-pub(crate) fn match_labelled(old: &[u8], new: &[u8]) -> Option<Vec<Vec<ByteCover>>> {
-    match_in_styles(old, new, &LABELLED_STYLES)
+/// The covers of `new` by `old` in the first style: those that say best where what went.
+pub(crate) fn match_to_vote(old: &[u8], new: &[u8]) -> Option<Vec<ByteCover>> {
+    match_in_styles(old, new, &STYLES[..1])?.into_iter().next()
+}
+
+/// The covers of `new` by `old`, executables whose references have become labels, in one style or in
+/// all, of which one is to be chosen.
+pub(crate) fn match_labelled(old: &[u8], new: &[u8], all: bool) -> Option<Vec<Vec<ByteCover>>> {
+    let styles = if all { &LABELLED_STYLES[..] } else { &LABELLED_STYLES[..1] };
+    match_in_styles(old, new, styles)
 }
 
 /// The covers of `new` by `old` in each style, or in one where there is nothing to choose.
-fn match_in_styles(old: &[u8], new: &[u8], styles: &[Style; 2]) -> Option<Vec<Vec<ByteCover>>> {
+fn match_in_styles(old: &[u8], new: &[u8], styles: &[Style]) -> Option<Vec<Vec<ByteCover>>> {
     if let Some(whole) = nearly_equal(old, new) {
         return Some(vec![vec![whole]]);
     }
     let index = SuffixIndex::of(old)?;
-    let covers = scan_all(old, new, &index, styles[0]);
-    if covers.len() < MIN_COVERS_TO_COMPARE {
-        return Some(vec![covers]);
+    let mut matched: Vec<Vec<ByteCover>> = Vec::new();
+    for style in styles {
+        if matched.first().is_some_and(|first| first.len() < MIN_COVERS_TO_COMPARE) {
+            break;
+        }
+        matched.push(scan_all(old, new, &index, *style));
     }
-    let others = scan_all(old, new, &index, styles[1]);
-    Some(vec![covers, others])
+    Some(matched)
 }
 
 fn scan_all(old: &[u8], new: &[u8], index: &SuffixIndex<'_>, style: Style) -> Vec<ByteCover> {
@@ -91,7 +98,8 @@ pub fn match_exact_runs(old: &[u8], new: &[u8], min_bytes: usize) -> Option<Vec<
     let mut covers = Vec::new();
     let mut position = 0;
     while position < new.len() {
-        let found = index.longest_match(&new[position..]);
+        let may_be = index.may_have(new, position, min_bytes);
+        let found = if may_be { index.longest_match(&new[position..]) } else { Match::default() };
         if found.length < min_bytes {
             position += 1;
             continue;
@@ -119,6 +127,9 @@ fn pays(old: &[u8], new: &[u8], cover: &ByteCover, style: Style) -> bool {
     cover.length * 5 >= style.cover_cost + different * style.difference_cost
 }
 
+/// Over so many bytes the alignment in force is looked at before a better match is searched for.
+const MAX_GAIN_BYTES: usize = 256;
+
 struct Scan<'a> {
     old: &'a [u8],
     new: &'a [u8],
@@ -135,43 +146,46 @@ impl Scan<'_> {
     /// Finds the next match from `start` on that beats the alignment in force, writes down the
     /// cover that it ends, and returns where to go on.
     fn advance(&mut self, start: usize) -> usize {
-        let (position, found, agreed) = self.next_match(start);
-        // A match that agrees just as far is the alignment in force itself, which goes on.
-        if found.length > agreed {
-            self.close_cover(position, found);
+        let mut position = start;
+        loop {
+            // Where the alignment in force agrees there is nothing to look for: what beats it beats it by
+            // as much where it stops agreeing.
+            position += self.agreeing_run(position);
+            if position >= self.new.len() {
+                return position;
+            }
+            if let Some(found) = self.better_match(position) {
+                self.close_cover(position, found);
+                return position + found.length;
+            }
+            position += 1;
         }
-        position + found.length
     }
 
-    /// The position of the next match, the match, and how much of it the alignment in force has.
-    fn next_match(&self, start: usize) -> (usize, Match, usize) {
-        let mut position = start;
-        let mut counted_to = start;
-        let mut agreed = 0;
-        while position < self.new.len() {
-            let found = self.index.longest_match(&self.new[position..]);
-            let end = position + found.length;
-            if end > counted_to {
-                agreed += self.count_agreeing(counted_to, end);
-                counted_to = end;
-            }
-            let is_continuation = found.length == agreed && found.length != 0;
-            if is_continuation || found.length > agreed + self.style.min_gain_bytes {
-                return (position, found, agreed);
-            }
-            // Within a long match nothing changes until the alignment in force disagrees.
-            let step = match found.length {
-                LONG_MATCH_BYTES.. => self.agreeing_run(position, found.length / 2).max(1),
-                _ => 1,
-            };
-            let passed_end = (position + step).min(counted_to);
-            if position < passed_end {
-                agreed -= self.count_agreeing(position, passed_end);
-            }
-            position += step;
-            counted_to = counted_to.max(position);
+    /// The longest match at `position`, if it beats the alignment in force.
+    fn better_match(&self, position: usize) -> Option<Match> {
+        let min_bytes = self.bytes_to_gain(position);
+        if !self.index.may_have(self.new, position, min_bytes) {
+            return None;
         }
-        (self.new.len(), Match::default(), 0)
+        let found = self.index.longest_match(&self.new[position..]);
+        let gain = found.length - self.count_agreeing(position, position + found.length);
+        (gain > self.style.min_gain_bytes).then_some(found)
+    }
+
+    /// How long a match at `position` is at least that beats the alignment in force: so long that there are
+    /// enough bytes in which the latter disagrees.
+    fn bytes_to_gain(&self, position: usize) -> usize {
+        let (old, new) = self.aligned(position, self.new.len().min(position + MAX_GAIN_BYTES));
+        let mut left = self.style.min_gain_bytes + 1;
+        for (i, (old, new)) in old.iter().zip(new).enumerate() {
+            left -= usize::from(old != new);
+            if left == 0 {
+                return i + 1;
+            }
+        }
+        // What old has not, past its end, disagrees.
+        new.len() + left.min(MAX_GAIN_BYTES - new.len())
     }
 
     /// The old range that the alignment in force puts beside `from..to` of new, cut at old's end.
@@ -186,8 +200,8 @@ impl Scan<'_> {
         old.iter().zip(new).filter(|(a, b)| a == b).count()
     }
 
-    fn agreeing_run(&self, from: usize, limit: usize) -> usize {
-        let (old, new) = self.aligned(from, (from + limit).min(self.new.len()));
+    fn agreeing_run(&self, from: usize) -> usize {
+        let (old, new) = self.aligned(from, self.new.len());
         common_prefix(old, new)
     }
 
@@ -251,7 +265,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn check(old: &[u8], new: &[u8]) -> Vec<ByteCover> {
-        let covers = match_bytes(old, new).unwrap();
+        let covers = match_bytes(old, new, Effort::Default).unwrap();
         let mut end = 0;
         for cover in &covers {
             assert!(cover.new >= end && cover.length > 0, "{covers:?}");

@@ -1,11 +1,15 @@
 //! A suffix array, and the longest match in it.
 
-/// All suffixes of a string in lexical order, with a table of where each pair of bytes begins.
+use super::grams::{GRAM_BYTES, GramFilter};
+
+/// All suffixes of a string in lexical order.
 pub(super) struct SuffixIndex<'a> {
     text: &'a [u8],
     sorted: Vec<i32>,
-    /// For each pair of leading bytes, the first suffix in `sorted` that is not below it.
-    first_of_pair: Vec<u32>,
+    /// The leading bytes of each [`STRIDE`]th suffix in `sorted`: most of a search is done in these, which
+    /// lie beside each other, rather than all over the text.
+    keys: Vec<u64>,
+    grams: GramFilter,
 }
 
 /// Where in the text the longest match of a needle starts, and its length; a length of 0 is none.
@@ -15,38 +19,37 @@ pub(super) struct Match {
     pub(super) length: usize,
 }
 
+/// Suffixes for each key.
+const STRIDE: usize = 64;
+
 impl<'a> SuffixIndex<'a> {
     /// Sorts the suffixes of `text`, or gives up where it is too long for 32-bit entries.
     pub(super) fn of(text: &'a [u8]) -> Option<Self> {
         let sorted = sort_suffixes(text)?;
-        let mut first_of_pair = vec![0u32; PAIRS + 1];
-        for pair in text.windows(2) {
-            first_of_pair[pair_value(pair) + 1] += 1;
-        }
-        // The last suffix is one byte long and comes before all pairs that start with that byte.
-        if let Some(last) = text.last() {
-            first_of_pair[usize::from(*last) << 8] += 1;
-        }
-        let mut sum = 0;
-        first_of_pair.iter_mut().for_each(|count| {
-            sum += *count;
-            *count = sum;
-        });
-        Some(Self { text, sorted, first_of_pair })
+        let key = |at: &i32| key_of(&text[usize::try_from(*at).unwrap_or(0)..]);
+        let keys = sorted.iter().step_by(STRIDE).map(key).collect();
+        Some(Self { text, sorted, keys, grams: GramFilter::of(text) })
+    }
+
+    /// Whether `length` bytes of `bytes` from `position` on may be somewhere in the text: mostly
+    /// right where it says no for 8 bytes or more, and always where they are there.
+    pub(super) fn may_have(&self, bytes: &[u8], position: usize, length: usize) -> bool {
+        let Some(last) = length.checked_sub(GRAM_BYTES) else { return true };
+        let is_there = |at: usize| self.grams.may_have(bytes, position + at);
+        is_there(0) && is_there(last) && (3..last).step_by(3).all(is_there)
     }
 
     /// The longest prefix of `needle` that occurs in the text; shorter than 2 bytes counts as none.
     pub(super) fn longest_match(&self, needle: &[u8]) -> Match {
-        if needle.len() < 2 {
-            return Match::default();
-        }
-        let pair = pair_value(needle);
-        let mut low = self.first_of_pair[pair] as usize;
-        let mut high = self.first_of_pair[pair + 1] as usize;
+        let key = key_of(needle);
+        let below = self.keys.partition_point(|other| *other < key);
+        let not_above = end_of_equals(&self.keys, below, key);
+        let mut low = below.saturating_sub(1) * STRIDE;
+        let mut high = (not_above * STRIDE + 1).min(self.sorted.len());
         // Both ends keep the length that they share with the needle: what lies between shares at
         // least the smaller of the two, and is compared from there on.
         let mut best = Match::default();
-        let (mut low_shared, mut high_shared) = (2, 2);
+        let (mut low_shared, mut high_shared) = (0, 0);
         while low < high {
             let middle = low + (high - low) / 2;
             let at = usize::try_from(self.sorted[middle]).unwrap_or(0);
@@ -67,27 +70,47 @@ impl<'a> SuffixIndex<'a> {
                 high_shared = shared;
             }
         }
-        best
+        if best.length < 2 { Match::default() } else { best }
     }
 }
 
-const PAIRS: usize = 1 << 16;
+/// The end of the run of keys that are `key`, which starts at `start`: seldom far away.
+fn end_of_equals(keys: &[u64], start: usize, key: u64) -> usize {
+    let (mut known, mut step) = (start, 1);
+    while keys.get(known + step - 1) == Some(&key) {
+        known += step;
+        step *= 2;
+    }
+    let end = keys.len().min(known + step - 1);
+    known + keys[known..end].partition_point(|other| *other == key)
+}
 
-fn pair_value(bytes: &[u8]) -> usize {
-    usize::from(bytes[0]) << 8 | usize::from(bytes[1])
+/// The first 8 bytes as a number that orders as they do; what is missing counts as zeros.
+fn key_of(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk() {
+        Some(chunk) => u64::from_be_bytes(*chunk),
+        None => {
+            let mut chunk = [0; 8];
+            chunk[..bytes.len()].copy_from_slice(bytes);
+            u64::from_be_bytes(chunk)
+        }
+    }
 }
 
 /// How many leading bytes two strings share.
 pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
-    const STEP: usize = 16;
     let length = a.len().min(b.len());
     let (a, b) = (&a[..length], &b[..length]);
-    let equal_chunks =
-        a.chunks_exact(STEP).zip(b.chunks_exact(STEP)).take_while(|(x, y)| x == y).count();
-    let start = equal_chunks * STEP;
-    start + a[start..].iter().zip(&b[start..]).take_while(|(x, y)| x == y).count()
+    let mut shared = 0;
+    for (x, y) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
+        let unequal = u64::from_le_bytes(*x) ^ u64::from_le_bytes(*y);
+        if unequal != 0 {
+            return shared + (unequal.trailing_zeros() / 8) as usize;
+        }
+        shared += 8;
+    }
+    shared + a[shared..].iter().zip(&b[shared..]).take_while(|(x, y)| x == y).count()
 }
-
 #[allow(unsafe_code)]
 fn sort_suffixes(text: &[u8]) -> Option<Vec<i32>> {
     let length = i32::try_from(text.len()).ok()?;

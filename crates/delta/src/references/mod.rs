@@ -27,7 +27,7 @@ mod unwind;
 mod window;
 mod x86_64;
 
-pub use plan::{Plan, memory_bytes, plan};
+pub use plan::{Plan, Planned, memory_bytes, plan};
 pub use predictor::{Piece, Predictor};
 pub use site::{Group, Prediction};
 

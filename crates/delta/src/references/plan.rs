@@ -2,9 +2,10 @@
 
 use super::elf::Elf;
 use super::rematch::{References, rematch};
-use super::trial::Trial;
+use super::trial::{CoverCost, Trial};
 use super::{Machine, Predictor, RegionCover};
-use crate::byte_match::{ByteCover, cost};
+use crate::byte_match::{ByteCover, cost, match_to_vote};
+use crate::effort::Effort;
 
 /// How an executable is to be made out of an old one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,10 @@ const MIN_GAIN_BYTES: usize = 32;
 /// Files that need fewer bytes by plain matching are not matched again: there is little to be gained.
 const MIN_BYTES_TO_REMATCH: usize = 256;
 
+/// Files that need a large part of their bytes are matched again in all styles up to this size: code that
+/// was compiled anew gains 1 to 2 % by it.
+const MAX_BYTES_FOR_STYLES: usize = 4 << 20;
+
 impl RegionCover {
     pub(super) fn of(cover: &ByteCover) -> Option<Self> {
         Some(Self {
@@ -39,25 +44,74 @@ pub fn memory_bytes(old_bytes: u64, new_bytes: u64) -> u64 {
     matching.saturating_add(old_bytes).saturating_add(new_bytes).saturating_add(4 << 20)
 }
 
-/// Plans how `new` is made out of `old`, for which `covers` were found by plain matching.
+/// What came of planning.
+#[derive(Debug)]
+pub struct Planned {
+    /// Covers of plain matching, as good as one style has them.
+    pub covers: Vec<ByteCover>,
+    /// The plan, where something is gained by it.
+    pub plan: Option<Plan>,
+}
+
+/// Plans how `new` is made out of `old`; `None` where they are not executables of one machine.
 ///
-/// `None` where they are not executables of one machine, or nothing is gained by it. Covers that pay the
-/// least are dropped until [`Predictor::memory_bytes`](super::Predictor::memory_bytes) is within `limit`.
-pub fn plan(old: &[u8], new: &[u8], covers: &[ByteCover], limit: u64) -> Option<Plan> {
+/// Covers that pay the least are dropped until
+/// [`Predictor::memory_bytes`](super::Predictor::memory_bytes) is within `limit`.
+pub fn plan(old: &[u8], new: &[u8], limit: u64, effort: Effort) -> Option<Planned> {
     let read = |bytes: &[u8]| Elf::read(&bytes, &(0..bytes.len() as u64)).ok();
     let (old_elf, new_elf) = (read(old)?, read(new)?);
     let machine = old_elf.machine.filter(|_| old_elf.machine == new_elf.machine)?;
+    let covers = match_to_vote(old, new)?;
+    let references = References { old, new, old_elf: &old_elf, new_elf: &new_elf };
     let parameters = new_elf.segments.to_parameters(&old_elf.segments);
-    let limit = limit.checked_sub(parameters.len() as u64)?;
-    let first = Plan { machine, parameters, covers: covers.to_vec() };
-    let most_covers = Predictor::most_covers(new.len() as u64, limit)?;
-    let mut search = Search { old, new, most_covers, best: None, best_bytes: 0 };
-    let plain_bytes = cost::estimate_bytes(old, new, covers);
-    search.best_bytes = plain_bytes.saturating_sub(MIN_GAIN_BYTES);
-    search.consider(first.clone());
+    let first = Plan { machine, parameters, covers };
+    let rest = limit.checked_sub(first.parameters.len() as u64);
+    let most_covers = rest.and_then(|rest| Predictor::most_covers(new.len() as u64, rest));
+    let plan = most_covers.and_then(|most_covers| match effort {
+        Effort::Fast => at_first(old, new, &first, most_covers),
+        _ => search(&references, &first, most_covers, effort),
+    });
+    Some(Planned { covers: first.covers, plan })
+}
+
+/// The plan with the first covers, if they gain by a rough count of what is unequal.
+fn at_first(old: &[u8], new: &[u8], first: &Plan, most_covers: usize) -> Option<Plan> {
+    let trial = Trial::roughly_of(old, new, first)?;
+    let pruned = prune(first, &trial, most_covers);
+    let predicted: usize = trial.covers.iter().map(CoverCost::cost).sum();
+    let different = |cover: &ByteCover| {
+        let old = &old[cover.old..cover.old + cover.length];
+        let new = &new[cover.new..cover.new + cover.length];
+        old.iter().zip(new).filter(|(a, b)| a != b).count()
+    };
+    let differences = first.covers.iter().map(different).sum();
+    let plain = CoverCost { differences, residuals: 0 }.cost();
+    (predicted + MIN_GAIN_BYTES * 256 < plain).then_some(pruned)
+}
+
+/// The plan that comes out smallest, of several styles of covers.
+fn search(
+    files: &References<'_>,
+    first: &Plan,
+    most_covers: usize,
+    effort: Effort,
+) -> Option<Plan> {
+    let (old, new) = (files.old, files.new);
+    let plain_bytes = cost::estimate_bytes(old, new, &first.covers);
+    let best_bytes = plain_bytes.saturating_sub(MIN_GAIN_BYTES);
+    let mut search = Search { old, new, most_covers, best: None, best_bytes };
+    let is_best = effort == Effort::Best;
     if plain_bytes > MIN_BYTES_TO_REMATCH {
-        let references = References { old, new, old_elf: &old_elf, new_elf: &new_elf };
-        for covers in rematch(&references, &first) {
+        let is_rewritten = plain_bytes > new.len() / 6 && new.len() <= MAX_BYTES_FOR_STYLES;
+        for covers in rematch(files, first, is_best || is_rewritten) {
+            search.consider(Plan { covers, ..first.clone() });
+        }
+    }
+    if is_best || search.best.is_none() {
+        search.consider(first.clone());
+    }
+    if let Some(again) = search.best.clone().filter(|_| is_best) {
+        for covers in rematch(files, &again, true) {
             search.consider(Plan { covers, ..first.clone() });
         }
     }
@@ -111,15 +165,15 @@ fn prune(plan: &Plan, trial: &Trial, most: usize) -> Plan {
 }
 
 /// What a cover gains, in 256ths of a byte: what its bytes would come to as literals, which are coded
-/// better by a fifth in the end than in the trial, less what it costs.
+/// better by a quarter in the end than in the trial, less what it costs.
 fn gain(plan: &Plan, trial: &Trial, number: usize) -> i64 {
     let diagonal = |cover: &ByteCover| cover.old.wrapping_sub(cover.new);
     let (cover, cost) = (&plan.covers[number], &trial.covers[number]);
     let before = number.checked_sub(1).map(|before| diagonal(&plan.covers[before]));
     let is_new_diagonal = before != Some(diagonal(cover));
-    let control = if is_new_diagonal { 4 * 256 } else { 2 * 256 };
-    let costs = control + cost.differences * 358 + cost.residuals * 563;
-    let literals = cover.length * trial.literal_cost / 5 * 4;
+    let control = if is_new_diagonal { 5 * 256 } else { 2 * 256 };
+    let costs = control + cost.cost();
+    let literals = cover.length * trial.literal_cost / 4 * 3;
     let signed = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
     signed(literals) - signed(costs)
 }

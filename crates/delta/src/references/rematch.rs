@@ -37,11 +37,11 @@ const UNKNOWN: u64 = 0x7ead_beef;
 /// Bytes after a target by which the cover that says where it went is judged.
 const JUDGED_BYTES: usize = 24;
 
-/// Covers for the same files, in several styles.
-pub(super) fn rematch(files: &References<'_>, first: &Plan) -> Vec<Vec<ByteCover>> {
+/// Covers for the same files, in one style or all.
+pub(super) fn rematch(files: &References<'_>, first: &Plan, all: bool) -> Vec<Vec<ByteCover>> {
     let masked = mask(files, first);
     let Some((old, new)) = masked else { return Vec::new() };
-    match_labelled(&old, &new).unwrap_or_default()
+    match_labelled(&old, &new, all).unwrap_or_default()
 }
 
 fn mask(files: &References<'_>, first: &Plan) -> Option<(Vec<u8>, Vec<u8>)> {

@@ -31,6 +31,13 @@ pub(super) struct CoverCost {
     pub(super) residuals: usize,
 }
 
+impl CoverCost {
+    /// What it comes to when it is compressed, in 256ths of a byte.
+    pub(super) fn cost(&self) -> usize {
+        self.differences * 358 + self.residuals * 563
+    }
+}
+
 /// Streams of the native format, roughly.
 #[derive(Default)]
 pub(super) struct Streams {
@@ -152,6 +159,12 @@ impl Trial {
         let literal_cost = (literals * 256 + 64 * 128) / (streams.literals.len() + 64);
         let bytes = others + plan.parameters.len();
         Some(Self { bytes, covers, literal_cost })
+    }
+
+    /// The same without compressing anything: what code costs as literals is about the same everywhere.
+    pub(super) fn roughly_of(old: &[u8], new: &[u8], plan: &Plan) -> Option<Self> {
+        let (_, covers) = streams(plan.machine, old, new, &plan.parameters, &plan.covers).ok()?;
+        Some(Self { bytes: usize::MAX, covers, literal_cost: 160 })
     }
 }
 

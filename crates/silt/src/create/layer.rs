@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use delta::Effort;
 use delta::by_file::{Aim, FileIndex, MatchOptions, match_layer};
 use delta::exact::{ExactOptions, encode_exact};
 use delta::librsync::{self, ApplyLimits};
@@ -13,11 +14,10 @@ use delta::read_at::{Concat, ReadAt};
 use delta::region::Content;
 use tarball::{DiffId, Digester};
 
-use super::base::{Base, bytes_of};
+use super::base::{Base, OpenLayer};
 use super::{CreateError, DeltaLayer, DeltaOptions, KindReport, LayerReport, Level};
 use crate::delta_image::DeltaFormat;
 use crate::delta_layer::{MEMBER_OFFSET_BYTES, TAR_END_BYTES, member_header};
-use crate::place::SourceLayer;
 use crate::progress::{Progress, moved};
 
 /// The flag of liblzma's presets that looks at more matches.
@@ -43,13 +43,13 @@ impl<'a> Maker<'a> {
     }
 
     /// Lets later layers read one that was made.
-    pub(super) fn add_origin(&mut self, index: usize, layer: &'a SourceLayer) {
+    pub(super) fn add_origin(&mut self, index: usize, layer: &'a OpenLayer) {
         let origin = Origin::Produced {
             layer: u32::try_from(index).unwrap_or(u32::MAX),
             diff_id: *layer.diff_id.0.as_bytes(),
-            size: layer.size(),
+            size: layer.size_bytes,
         };
-        self.origins.push((origin, bytes_of(layer)));
+        self.origins.push((origin, layer.bytes()));
     }
 
     /// Bytes of temporary files so far.
@@ -60,7 +60,7 @@ impl<'a> Maker<'a> {
     /// The empty layer, which stands for one that needs no delta.
     pub(super) fn shared(
         &mut self,
-        target: &SourceLayer,
+        target: &OpenLayer,
     ) -> Result<(DeltaLayer, LayerReport), CreateError> {
         let layer = match &self.empty {
             Some(layer) => layer.clone(),
@@ -79,16 +79,12 @@ impl<'a> Maker<'a> {
     /// The delta of a layer that the base does not have.
     pub(super) fn delta(
         &mut self,
-        target: &SourceLayer,
+        target: &OpenLayer,
         index: &FileIndex<'_>,
     ) -> Result<(DeltaLayer, LayerReport), CreateError> {
-        let region_bytes = region_bytes(self.options);
-        let report = match self.attempt(target, index, region_bytes) {
-            // A transform that does not come back is a fault of ours, and no reason to have no delta.
-            Err(error) if region_bytes > 0 && error.is_of_encoding() => {
-                self.attempt(target, index, 0)?
-            }
-            report => report?,
+        let report = match (self.options.level, self.options.format) {
+            (Level::Best, DeltaFormat::Silt) => self.smaller_of_two(target, index)?,
+            (level, _) => self.attempt(target, index, level)?,
         };
         let layer = self.finish_tar(report.delta_bytes)?;
         self.end += layer.size_bytes;
@@ -96,11 +92,43 @@ impl<'a> Maker<'a> {
         Ok((layer, report))
     }
 
-    /// Matches, encodes and proves, with regions that take at most so much memory on the device.
+    /// With all that can be tried: what is chosen by estimates is mostly smaller than by default, not always.
+    fn smaller_of_two(
+        &self,
+        target: &OpenLayer,
+        index: &FileIndex<'_>,
+    ) -> Result<LayerReport, CreateError> {
+        let default = self.attempt(target, index, Level::Default)?;
+        let best = self.attempt(target, index, Level::Best)?;
+        match best.delta_bytes <= default.delta_bytes {
+            true => Ok(best),
+            false => self.attempt(target, index, Level::Default),
+        }
+    }
+
+    /// The delta with transforms, or without if they fail: a transform that does not come back is a fault
+    /// of ours, and no reason to have no delta.
     fn attempt(
         &self,
-        target: &SourceLayer,
+        target: &OpenLayer,
         index: &FileIndex<'_>,
+        level: Level,
+    ) -> Result<LayerReport, CreateError> {
+        let region_bytes = region_bytes(self.options);
+        match self.attempt_with(target, index, level, region_bytes) {
+            Err(error) if region_bytes > 0 && error.is_of_encoding() => {
+                self.attempt_with(target, index, level, 0)
+            }
+            report => report,
+        }
+    }
+
+    /// Matches, encodes and proves, with regions that take at most so much memory on the device.
+    fn attempt_with(
+        &self,
+        target: &OpenLayer,
+        index: &FileIndex<'_>,
+        level: Level,
         region_bytes: u64,
     ) -> Result<LayerReport, CreateError> {
         let aim = match self.options.format {
@@ -109,14 +137,19 @@ impl<'a> Maker<'a> {
         };
         // What is left pays for the buffers of compression.
         let memory_bytes = self.options.memory_bytes / 4 * 3;
-        let match_options = MatchOptions { memory_bytes, aim, region_bytes };
-        let matched = match_layer(target, index, &match_options)?;
+        let effort = match level {
+            Level::Fast => Effort::Fast,
+            Level::Default => Effort::Default,
+            Level::Best => Effort::Best,
+        };
+        let match_options = MatchOptions { memory_bytes, aim, region_bytes, effort };
+        let matched = match_layer(target.bytes(), index, &match_options)?;
         let mut report = blank_report(target);
         // What an attempt before this one left there is not to show behind the end.
         self.scratch.set_len(self.end).map_err(scratch_error)?;
         self.seek_to_delta()?;
         match self.options.format {
-            DeltaFormat::Silt => self.encode_native(target, &matched, &mut report)?,
+            DeltaFormat::Silt => self.encode_native(target, &matched, level, &mut report)?,
             DeltaFormat::Balena => self.encode_balena(target, &matched, &mut report)?,
         }
         drop(matched);
@@ -132,11 +165,12 @@ impl<'a> Maker<'a> {
 
     fn encode_native(
         &self,
-        target: &SourceLayer,
+        target: &OpenLayer,
         matched: &Content,
+        level: Level,
         report: &mut LayerReport,
     ) -> Result<(), CreateError> {
-        let compression = match self.options.level {
+        let compression = match level {
             Level::Fast => Compression::Zstd { level: 9 },
             Level::Default => Compression::Lzma2 { preset: 7 },
             Level::Best => Compression::Lzma2 { preset: 9 | EXTREME },
@@ -144,7 +178,7 @@ impl<'a> Maker<'a> {
         let options = EncodeOptions { compression, memory_bytes: self.options.apply_memory_bytes };
         let digest = *target.diff_id.0.as_bytes();
         let mut out = BufWriter::new(&*self.scratch);
-        let encoded = encode(target, digest, &self.origins, matched, &options, &mut out)?;
+        let encoded = encode(target.bytes(), digest, &self.origins, matched, &options, &mut out)?;
         out.flush().map_err(scratch_error)?;
         report.delta_bytes = encoded.delta_bytes;
         report.copied_bytes = encoded.copied_bytes;
@@ -159,14 +193,15 @@ impl<'a> Maker<'a> {
 
     fn encode_balena(
         &self,
-        target: &SourceLayer,
+        target: &OpenLayer,
         matched: &Content,
         report: &mut LayerReport,
     ) -> Result<(), CreateError> {
         let basis = Concat::new(self.base.concatenated());
         let (starts, options) = (self.base.starts(), ExactOptions::default());
         let out = BufWriter::new(&*self.scratch);
-        let (_, encoded) = encode_exact(target, &basis, starts, &matched.covers, &options, out)?;
+        let (_, encoded) =
+            encode_exact(target.bytes(), &basis, starts, &matched.covers, &options, out)?;
         let end = (&*self.scratch).stream_position().map_err(scratch_error)?;
         report.delta_bytes = end - self.end - MEMBER_OFFSET_BYTES;
         report.copied_bytes = encoded.commands.copied_bytes;
@@ -176,7 +211,7 @@ impl<'a> Maker<'a> {
     }
 
     /// Applies the delta and compares the digest: what does not come back is not shipped.
-    fn prove(&self, target: &SourceLayer, delta_bytes: u64) -> Result<(), CreateError> {
+    fn prove(&self, target: &OpenLayer, delta_bytes: u64) -> Result<(), CreateError> {
         let mut made = Digester::new();
         self.seek_to_delta()?;
         let delta = io::BufReader::with_capacity(128 << 10, &*self.scratch).take(delta_bytes);
@@ -184,7 +219,7 @@ impl<'a> Maker<'a> {
             DeltaFormat::Silt => self.apply_native(delta, &mut made)?,
             DeltaFormat::Balena => {
                 let basis = Concat::new(self.base.concatenated());
-                let limits = ApplyLimits { max_output_bytes: target.size() };
+                let limits = ApplyLimits { max_output_bytes: target.size_bytes };
                 let layer = target.diff_id;
                 librsync::apply(delta, &basis, &mut made, &limits)
                     .map_err(|source| CreateError::UnprovenBalena { layer, source })?;
@@ -230,10 +265,10 @@ fn region_bytes(options: &DeltaOptions) -> u64 {
     }
 }
 
-fn blank_report(target: &SourceLayer) -> LayerReport {
+fn blank_report(target: &OpenLayer) -> LayerReport {
     LayerReport {
         diff_id: target.diff_id,
-        size_bytes: target.size(),
+        size_bytes: target.size_bytes,
         is_shared: false,
         delta_bytes: 0,
         copied_bytes: 0,

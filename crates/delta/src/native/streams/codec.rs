@@ -65,7 +65,12 @@ pub(super) enum Compressor {
 }
 
 impl Compressor {
-    pub(super) fn new(compression: Compression, window_log: u8) -> io::Result<Self> {
+    /// `literal_bits`: so many bits of the byte before it are the context of one that does not repeat.
+    pub(super) fn new(
+        compression: Compression,
+        window_log: u8,
+        literal_bits: u32,
+    ) -> io::Result<Self> {
         let window_log = u32::from(window_log);
         match compression {
             Compression::Zstd { level } => {
@@ -80,6 +85,8 @@ impl Compressor {
             Compression::Lzma2 { preset } => {
                 let mut options = LzmaOptions::new_preset(preset)?;
                 options.dict_size(1 << window_log);
+                // Numbers of varying length are at no multiples of anything.
+                options.literal_context_bits(literal_bits).position_bits(0);
                 let stream = Stream::new_raw_encoder(Filters::new().lzma2(&options))?;
                 Ok(Self::Lzma2(stream))
             }

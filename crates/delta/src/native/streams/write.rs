@@ -3,7 +3,7 @@
 use std::io;
 
 use super::codec::{Compression, Compressor};
-use super::{STREAM_COUNT, StreamId, StreamTable};
+use super::{Entry, LITERAL_BITS, STREAM_COUNT, StreamId, StreamTable};
 use crate::native::varint;
 
 /// Collects the streams of a frame, and compresses them when it ends.
@@ -17,8 +17,10 @@ impl StreamWriters {
         table: &StreamTable,
         compression: Compression,
     ) -> io::Result<Self> {
-        let compressors =
-            table.0.iter().map(|entry| Compressor::new(compression, entry.window_log));
+        let compressor = |(entry, literal_bits): (&Entry, &u32)| {
+            Compressor::new(compression, entry.window_log, *literal_bits)
+        };
+        let compressors = table.0.iter().zip(&LITERAL_BITS).map(compressor);
         Ok(Self { raw: Default::default(), compressors: compressors.collect::<io::Result<_>>()? })
     }
 
