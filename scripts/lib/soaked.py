@@ -222,7 +222,8 @@ class Device:
             for layer in manifest["layers"]:
                 size = layer["size"]
                 expected[blob_name(layer["digest"])] = size
-                expected["blocks/" + layer["digest"][7:]] = 72 + 16 * -(-size // BLOCK_BYTES)
+                if size > BLOCK_BYTES:
+                    expected["blocks/" + layer["digest"][7:]] = 72 + 16 * -(-size // BLOCK_BYTES)
         found = {str(path.relative_to(self.root)): path.stat().st_size
                  for path in self.root.rglob("*") if path.is_file()}
         wrong = {name for name, size in expected.items() if size is not None and found.get(name) != size}
@@ -269,7 +270,9 @@ class Device:
             manifest = json.loads(self.blob(entry["digest"]).read_bytes())
             for item in [entry, manifest["config"], *manifest["layers"]]:
                 paths.add(self.blob(item["digest"]))
-            paths |= {self.root / "blocks" / layer["digest"][7:] for layer in manifest["layers"]}
+            # A layer of one block has none.
+            blocks = [self.root / "blocks" / layer["digest"][7:] for layer in manifest["layers"]]
+            paths |= {path for path in blocks if path.exists()}
         return sorted(paths)
 
     def image_of_manifest(self, digest):

@@ -9,6 +9,7 @@ mod later;
 mod load;
 mod look;
 mod save;
+mod sign;
 mod system;
 mod values;
 
@@ -16,13 +17,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use silt::place::EngineKind;
 
 use crate::commands::Task;
 use crate::context::{Context, ProgressStyle};
 use crate::error::{CommandError, UsageError};
-use later::{LaterArgs, refuse};
+use later::LaterArgs;
 
-pub(crate) use values::default_root;
+pub(crate) use values::{default_root, variable};
 
 /// What is to be done, and where.
 pub(crate) struct Invocation {
@@ -98,8 +100,9 @@ enum Command {
     /// Write manual pages into a directory
     #[command(hide = true)]
     Man(system::ManArgs),
-    #[command(hide = true)]
-    Trust(LaterArgs),
+    /// Say whose signatures count
+    #[command(subcommand, arg_required_else_help = true)]
+    Trust(sign::TrustCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -134,8 +137,8 @@ enum ImageCommand {
     Unpack(edit::UnpackArgs),
     #[command(hide = true)]
     Copy(LaterArgs),
-    #[command(hide = true)]
-    Sign(LaterArgs),
+    /// Sign an archive, for devices that trust the key
+    Sign(sign::SignArgs),
 }
 
 /// Reads the command line. Help and version are tasks like others.
@@ -190,7 +193,7 @@ impl Arguments {
             Command::Rmi(args) => args.lower(),
             Command::Completion(args) => args.lower(called_as),
             Command::Man(args) => args.lower(),
-            Command::Trust(_) => return Err(later::command("trust")),
+            Command::Trust(command) => command.lower(),
         };
         Ok(Invocation { context, task })
     }
@@ -213,7 +216,7 @@ impl ImageCommand {
             Self::Show(args) => args.lower()?,
             Self::Unpack(args) => args.lower(),
             Self::Copy(_) => return Err(later::command("image copy")),
-            Self::Sign(_) => return Err(later::command("image sign")),
+            Self::Sign(args) => args.lower()?,
         })
     }
 }
@@ -225,12 +228,15 @@ impl EverywhereArgs {
             (None, Some(name)) => Engine::from_variable(&name)?,
             (None, None) => Engine::Store,
         };
-        let name = engine.to_possible_value();
-        let name = name.as_ref().map_or("", |name| name.get_name());
-        refuse(&[(&format!("the engine {name}"), engine != Engine::Store)])?;
+        let engine = match engine {
+            Engine::Store => None,
+            Engine::Docker => Some(EngineKind::Docker),
+            Engine::Podman => Some(EngineKind::Podman),
+            Engine::Containerd => Some(EngineKind::Containerd),
+        };
         let progress = if self.quiet { ProgressStyle::None } else { self.progress };
         let root = self.root.or_else(|| values::variable("SILT_ROOT").map(PathBuf::from));
-        Ok(Context { root, progress, is_quiet: self.quiet })
+        Ok(Context { root, engine, progress, is_quiet: self.quiet })
     }
 }
 

@@ -10,10 +10,13 @@ mod load;
 mod ls;
 mod plan_text;
 mod prune;
+mod record;
 mod rm;
 mod save;
 mod show;
+mod sign;
 mod tag;
+mod trust;
 mod unpack;
 mod verify;
 
@@ -32,13 +35,15 @@ pub(crate) use df::DfOptions;
 pub(crate) use history::HistoryOptions;
 pub(crate) use inspect::InspectOptions;
 pub(crate) use layers::LayersOptions;
-pub(crate) use load::{ApplyTask, LoadTask};
+pub(crate) use load::{ApplyTask, LoadTask, Manner};
 pub(crate) use ls::LsOptions;
 pub(crate) use prune::PruneOptions;
 pub(crate) use rm::RmOptions;
 pub(crate) use save::SaveTask;
 pub(crate) use show::ShowTask;
+pub(crate) use sign::{SignKey, SignSource, SignTask};
 pub(crate) use tag::TagOptions;
+pub(crate) use trust::TrustTask;
 pub(crate) use unpack::UnpackOptions;
 pub(crate) use verify::VerifyOptions;
 
@@ -56,6 +61,8 @@ pub(crate) enum Task {
     Rm(RmOptions),
     Verify(VerifyOptions),
     Show(ShowTask),
+    Sign(SignTask),
+    Trust(TrustTask),
     Unpack(UnpackOptions),
     Df(DfOptions),
     Prune(PruneOptions),
@@ -82,6 +89,8 @@ pub(crate) fn run(invocation: Invocation) -> CommandResult {
         Task::Rm(options) => rm::run(&context, &options),
         Task::Verify(options) => verify::run(&context, &options),
         Task::Show(task) => show::run(&context, &task),
+        Task::Sign(task) => sign::run(&context, &task),
+        Task::Trust(task) => trust::run(&context, &task),
         Task::Unpack(options) => unpack::run(&context, &options),
         Task::Df(options) => df::run(&context, &options),
         Task::Prune(options) => prune::run(&context, &options),

@@ -21,7 +21,7 @@ pub(crate) enum CommandError {
 pub(crate) type CommandResult = Result<(), CommandError>;
 
 /// What each kind of failure is to a script. `docs/cli.md` has this table in words.
-fn exit_code(kind: FailureKind) -> u8 {
+pub(crate) fn exit_code(kind: FailureKind) -> u8 {
     match kind {
         FailureKind::Other => 1,
         FailureKind::Usage => 2,
@@ -30,7 +30,10 @@ fn exit_code(kind: FailureKind) -> u8 {
         FailureKind::Damaged => 5,
         FailureKind::NoRoom => 6,
         FailureKind::StoredDamaged => 7,
+        FailureKind::Signature => 8,
         FailureKind::Busy => 9,
+        FailureKind::Forbidden => 10,
+        FailureKind::EngineUnreachable => 11,
     }
 }
 

@@ -58,6 +58,7 @@ fn wait_for(mut signals: Signals) {
 }
 
 fn end(signal: i32) -> ! {
+    silt::save::remove_unfinished();
     let _ = io::stderr().write_all(message(signal).as_bytes());
     std::process::exit(exit_code(signal).into())
 }

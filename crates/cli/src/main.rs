@@ -8,6 +8,8 @@ mod interrupt;
 mod keep_alive;
 mod output;
 mod pace;
+mod password;
+mod places;
 mod progress;
 
 use std::process::ExitCode;

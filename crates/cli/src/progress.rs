@@ -137,6 +137,7 @@ impl Progress for Json {
 fn name_of(step: &Step<'_>) -> (&'static str, Option<LayerOfEvent>) {
     let name = match step {
         Step::Spooling => "spooling",
+        Step::CheckingSigned => "checking-signed",
         Step::CheckingInput => "checking-input",
         Step::Layer { .. } => "layer",
         Step::Fingerprinting => "fingerprinting",

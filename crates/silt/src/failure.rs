@@ -2,6 +2,7 @@
 
 use delta::librsync;
 use delta::native::DecodeError;
+use engine::{EngineError, LayerReadError, Unreachable};
 use tarball::archive::{ArchiveError, FaultKind};
 
 /// The kinds that callers tell apart; each has an exit code of its own.
@@ -21,8 +22,14 @@ pub enum FailureKind {
     NoRoom,
     /// Stored data fails its digest.
     StoredDamaged,
+    /// A signature is missing or wrong.
+    Signature,
     /// Another process holds the store.
     Busy,
+    /// The policy forbids it.
+    Forbidden,
+    /// The engine cannot be reached, or went away.
+    EngineUnreachable,
 }
 
 /// An error that knows its kind.
@@ -190,6 +197,53 @@ impl Failure for store::EditError {
     }
 }
 
+impl Failure for EngineError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Unreachable { .. } | Self::Lost { .. } => FailureKind::EngineUnreachable,
+            Self::NoSuchImage { .. } => FailureKind::NoSuchImage,
+            Self::Damaged { .. } | Self::NoLayer { .. } => FailureKind::StoredDamaged,
+            Self::NotAConfig { .. } => FailureKind::Damaged,
+            Self::Address { .. } | Self::NotBuilt { .. } | Self::NoRepair { .. } => {
+                FailureKind::Usage
+            }
+            Self::Spool { source, .. } if is_full(source) => FailureKind::NoRoom,
+            Self::Refused { message, .. } if message.contains("no space left on device") => {
+                FailureKind::NoRoom
+            }
+            _ => FailureKind::Other,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Unreachable { why: Unreachable::Missing, .. } => {
+                "start the engine, or say where it is: `silt system engines` lists what is found"
+            }
+            Self::Unreachable { why: Unreachable::Stopped, .. } => {
+                "start the engine: its socket is there, and nobody listens"
+            }
+            Self::Unreachable { why: Unreachable::Forbidden, .. } => {
+                "run as root, or as a member of the group that owns the socket"
+            }
+            Self::Lost { .. } => "once the engine runs again, the same command works",
+            Self::Address { .. } => "unix://SOCKET and tcp://HOST:PORT are understood",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// Whether an error of reading a layer says that an engine's layer is damaged.
+pub(crate) fn is_engine_damage(error: &delta::ReadError) -> bool {
+    match error {
+        delta::ReadError::Io { source, .. } => {
+            LayerReadError::of(source).is_some_and(LayerReadError::is_damage)
+        }
+        delta::ReadError::OutOfRange { .. } => false,
+    }
+}
+
 /// Whether the system had no room for what was written.
 pub(crate) fn is_full(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
@@ -208,6 +262,9 @@ pub(crate) fn kind_of_decode(error: &DecodeError) -> FailureKind {
         DecodeError::Origin { source: delta::ReadError::OutOfRange { .. }, .. } => {
             FailureKind::Damaged
         }
+        DecodeError::Origin { source, .. } if is_engine_damage(source) => {
+            FailureKind::StoredDamaged
+        }
         DecodeError::Origin { .. } | DecodeError::Output(_) => FailureKind::Other,
         DecodeError::Input { source, .. } => kind_of_input(source),
         _ => FailureKind::Damaged,
@@ -220,6 +277,9 @@ pub(crate) fn kind_of_librsync(error: &librsync::ApplyError) -> FailureKind {
         librsync::ApplyError::Delta(error) => kind_of_librsync_delta(error),
         librsync::ApplyError::CopyPastEnd { .. } | librsync::ApplyError::OutputLimit { .. } => {
             FailureKind::Damaged
+        }
+        librsync::ApplyError::ReadBasis { source, .. } if is_engine_damage(source) => {
+            FailureKind::StoredDamaged
         }
         librsync::ApplyError::ReadBasis { .. } | librsync::ApplyError::Write { .. } => {
             FailureKind::Other

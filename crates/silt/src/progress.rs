@@ -10,6 +10,8 @@ use tarball::DiffId;
 pub enum Step<'a> {
     /// Copying a pipe to where it can be read twice.
     Spooling,
+    /// Reading a signed file whole, to see that its signature covers all of it.
+    CheckingSigned,
     /// Reading the input whole, before anything is written.
     CheckingInput,
     /// Working on one layer of several.
@@ -39,6 +41,7 @@ impl fmt::Display for Step<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spooling => f.write_str("Reading the pipe"),
+            Self::CheckingSigned => f.write_str("Checking what is signed"),
             Self::CheckingInput => f.write_str("Checking the input"),
             Self::Layer { number, count, diff_id, action } => {
                 write!(f, "Layer {number}/{count} {}: {action}", &diff_id.0.hex()[..12])
@@ -74,7 +77,12 @@ struct Stopped;
 
 /// Tells of bytes that were moved, and fails where the user wants to stop.
 pub(crate) fn moved(progress: &dyn Progress, bytes: usize) -> io::Result<()> {
-    progress.advance(bytes as u64);
+    passed(progress, bytes as u64)
+}
+
+/// The same for a size of a file.
+pub(crate) fn passed(progress: &dyn Progress, bytes: u64) -> io::Result<()> {
+    progress.advance(bytes);
     match progress.is_stopped() {
         true => Err(io::Error::other(Stopped)),
         false => Ok(()),

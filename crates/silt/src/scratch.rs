@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use store::{FileError, LayerError, Store, WriteError};
 
+use crate::failure::{Failure, FailureKind, is_full};
+
 /// A scratch file could not be made.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot make a temporary file in {}", path.display())]
@@ -14,6 +16,12 @@ pub struct ScratchError {
     pub path: PathBuf,
     /// What the system said.
     pub source: io::Error,
+}
+
+impl Failure for ScratchError {
+    fn kind(&self) -> FailureKind {
+        if is_full(&self.source) { FailureKind::NoRoom } else { FailureKind::Other }
+    }
 }
 
 /// An empty file in the store's `tmp/`; with a store that is read-only, or that does not exist, in

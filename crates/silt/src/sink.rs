@@ -1,5 +1,6 @@
 //! The trait through which every place takes in images, and the store's way of doing it.
 
+use std::collections::HashSet;
 use std::io::Write;
 
 use delta::read_at::{FileBasis, ReadAt};
@@ -7,6 +8,7 @@ use store::{CommitReport, LayerRepair, LayerWriter, NewImage, Transaction};
 use tarball::DiffId;
 
 use crate::failure::{Failure, FailureKind};
+use crate::progress::{Progress, passed};
 
 /// Images on their way into a place: layers first, invisible, then all images at once.
 ///
@@ -19,6 +21,9 @@ pub trait ImageTransaction {
 
     /// Keeps the layers that are there from going away until the end; returns those that are not.
     fn hold(&mut self, layers: &[DiffId]) -> Result<Vec<DiffId>, SinkError>;
+
+    /// Says which of the layers that will be made are read again before the end.
+    fn expect_reads(&mut self, _layers: HashSet<DiffId>) {}
 
     /// Starts a layer. With `size_bytes`, room is made for it at once.
     fn layer(&mut self, expect: DiffId, size_bytes: Option<u64>) -> Result<Self::Layer, SinkError>;
@@ -36,13 +41,23 @@ pub trait ImageTransaction {
     fn repair(&mut self, layer: DiffId) -> Result<Self::Repair, SinkError>;
 
     /// Ends the mending of a layer, and checks all of it. Returns how many bytes were written.
-    fn finish_repair(&mut self, repair: Self::Repair) -> Result<u64, SinkError>;
+    fn finish_repair(
+        &mut self,
+        repair: Self::Repair,
+        progress: &dyn Progress,
+    ) -> Result<u64, SinkError>;
 
     /// Makes what the place keeps to check a layer by, out of the layer, which is whole.
-    fn renew_digests(&mut self, layer: DiffId) -> Result<(), SinkError>;
+    fn renew_digests(&mut self, layer: DiffId, progress: &dyn Progress) -> Result<(), SinkError>;
 
     /// Opens a layer that is there, or that was finished; `None` where it is neither.
     fn open_layer(&self, layer: DiffId) -> Result<Option<Box<dyn ReadAt>>, SinkError>;
+
+    /// The files of a layer that is there which were changed since it was unpacked, where the place noted
+    /// what they had; for messages.
+    fn changed_files(&self, _layer: DiffId) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Ends without a commit, and without taking back what a later transaction can go on with.
     fn suspend(self);
@@ -63,6 +78,9 @@ pub enum SinkError {
     /// The images could not be made visible.
     #[error(transparent)]
     Commit(#[from] store::CommitError),
+    /// An engine did not take in what it was sent.
+    #[error(transparent)]
+    Engine(#[from] engine::EngineError),
 }
 
 impl Failure for SinkError {
@@ -71,6 +89,7 @@ impl Failure for SinkError {
             Self::Layer(error) => error.kind(),
             Self::File(error) => error.kind(),
             Self::Commit(error) => error.kind(),
+            Self::Engine(error) => error.kind(),
         }
     }
 
@@ -79,6 +98,7 @@ impl Failure for SinkError {
             Self::Layer(error) => error.hint(),
             Self::File(_) => None,
             Self::Commit(error) => error.hint(),
+            Self::Engine(error) => error.hint(),
         }
     }
 }
@@ -116,12 +136,16 @@ impl ImageTransaction for Transaction {
         Ok(self.repair_layer(layer)?)
     }
 
-    fn finish_repair(&mut self, repair: LayerRepair) -> Result<u64, SinkError> {
-        Ok(Transaction::finish_repair(self, repair)?)
+    fn finish_repair(
+        &mut self,
+        repair: LayerRepair,
+        progress: &dyn Progress,
+    ) -> Result<u64, SinkError> {
+        Ok(Transaction::finish_repair(self, repair, &mut |bytes| passed(progress, bytes))?)
     }
 
-    fn renew_digests(&mut self, layer: DiffId) -> Result<(), SinkError> {
-        Ok(self.renew_blocks(layer)?)
+    fn renew_digests(&mut self, layer: DiffId, progress: &dyn Progress) -> Result<(), SinkError> {
+        Ok(self.renew_blocks(layer, &mut |bytes| passed(progress, bytes))?)
     }
 
     fn open_layer(&self, layer: DiffId) -> Result<Option<Box<dyn ReadAt>>, SinkError> {

@@ -62,7 +62,7 @@ impl Device {
         let stored = snapshot.get(facts.id(image)).expect("the image is there");
         let layers: Vec<_> = stored.layers.iter().map(|l| l.diff_id.to_string()).collect();
         assert_eq!(layers, facts.diff_ids(image));
-        let report = self.store.verify(&[stored.id], &mut |_| {}).unwrap();
+        let report = self.store.verify(&[stored.id], &mut |_| Ok(())).unwrap();
         assert!(report.is_whole(), "{report:?}");
     }
 }
@@ -123,7 +123,7 @@ fn round_trip(set: &str, format: DeltaFormat) {
     let names = ["service:delta".parse().unwrap()];
     let output = Output::Path(direct.clone());
     save_delta(&builder.store, &create(), &names, &save_options, &output, &NoProgress).unwrap();
-    create().keep(&names, &NoProgress).unwrap();
+    create().keep(&builder.store, &names, &NoProgress).unwrap();
     let output = Output::Path(kept.clone());
     save_images(&builder.store, &["service:delta"], &save_options, &output, &NoProgress).unwrap();
     let same = std::fs::read(&direct).unwrap() == std::fs::read(&kept).unwrap();
@@ -167,7 +167,7 @@ fn a_delta_in_the_store_is_applied_there_and_an_image_is_not() {
         let options = DeltaOptions { format, ..DeltaOptions::default() };
         let (base, target) = ("golden-multi:base", "golden-multi:target");
         let delta = create_delta(&device.store, &[base], target, &options, &NoProgress).unwrap();
-        delta.keep(&["the:delta".parse().unwrap()], &NoProgress).unwrap();
+        delta.keep(&device.store, &["the:delta".parse().unwrap()], &NoProgress).unwrap();
         device.store.remove(target, store::RemoveOptions::default()).unwrap();
         assert!(device.store.snapshot().unwrap().get(facts.id("target")).is_none());
 

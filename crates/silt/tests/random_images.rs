@@ -174,7 +174,7 @@ fn delta_saved_in_two_ways(builder: &Device, format: DeltaFormat) -> Vec<u8> {
     let options = |jobs| DeltaOptions { format, jobs: Some(jobs), ..DeltaOptions::default() };
     let direct = builder.save_delta(&builder.delta(OLD, NEW, &options(4)), "service:delta");
     let delta = builder.delta(OLD, NEW, &options(1));
-    delta.keep(&[name("service:delta")], &NoProgress).unwrap();
+    delta.keep(&builder.store, &[name("service:delta")], &NoProgress).unwrap();
     let kept = builder.save(&["service:delta"], ArchiveFormat::DockerArchive);
     assert!(direct == kept, "{format}: the same delta, saved in two ways, has other bytes");
     kept

@@ -2,6 +2,8 @@
 //!
 //! They find accidental damage, and say where it is; what a layer *is* only its diffID says. So they
 //! are XXH3-128: a collision by accident does not happen, and a slow processor pays for SHA-256 once.
+//!
+//! A layer of one block has no such file: its diffID is the digest of that block.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -39,8 +41,16 @@ pub struct BlockDigests {
 }
 
 impl BlockDigests {
+    /// The digests of a layer that needs no file of them.
+    pub(crate) fn of_one_block(diff_id: DiffId, layer_size_bytes: u64) -> Self {
+        Self { diff_id, layer_size_bytes, digests: Vec::new() }
+    }
+
     /// Whether `bytes` are what the block number `block` held when it was written.
     pub fn matches(&self, block: u64, bytes: &[u8]) -> bool {
+        if is_one_block(self.layer_size_bytes) {
+            return block < self.block_count() && DiffId(Digest::of(bytes)) == self.diff_id;
+        }
         let stored = usize::try_from(block)
             .ok()
             .and_then(|block| self.digests.chunks_exact(DIGEST_BYTES).nth(block));
@@ -81,6 +91,11 @@ pub enum BlocksError {
     },
 }
 
+/// Whether a layer of so many bytes has no file of block digests.
+pub(crate) fn is_one_block(layer_size_bytes: u64) -> bool {
+    layer_size_bytes <= BLOCK_SIZE_BYTES
+}
+
 /// Reads the block digests of `diff_id` from the file `path`.
 pub(crate) fn read_blocks(path: &Path, diff_id: DiffId) -> Result<BlockDigests, BlocksError> {
     let Some(bytes) = durable::read_small(path, MAX_FILE_BYTES)? else {
@@ -116,7 +131,8 @@ fn parse(bytes: &[u8], diff_id: DiffId) -> Result<BlockDigests, BlocksError> {
         .block_count()
         .checked_mul(DIGEST_BYTES as u64)
         .is_some_and(|length| length == digests.len() as u64);
-    if *header != header_of(diff_id) || !right_length {
+    let needs_file = !is_one_block(found.layer_size_bytes);
+    if *header != header_of(diff_id) || !right_length || !needs_file {
         return Err(damaged);
     }
     Ok(found)
@@ -174,18 +190,21 @@ impl BlocksWriter {
         Ok(())
     }
 
-    /// Writes what is left and returns the file with its size.
+    /// Writes what is left and returns the file, if the layer needs one, with its size.
     pub(crate) fn finish(
         mut self,
         layer_size_bytes: u64,
-    ) -> Result<(NamedTempFile, u64), FileError> {
+    ) -> Result<(Option<NamedTempFile>, u64), FileError> {
+        if is_one_block(layer_size_bytes) {
+            return Ok((None, 0));
+        }
         self.gathered.extend_from_slice(&layer_size_bytes.to_le_bytes());
         self.checksum.update(&self.gathered);
         let checksum = self.checksum.digest128().to_le_bytes();
         self.gathered.extend_from_slice(&checksum);
         let mut file = self.take_file()?;
         self.write_gathered(&mut file)?;
-        Ok((file, self.written_bytes))
+        Ok((Some(file), self.written_bytes))
     }
 
     fn take_file(&mut self) -> Result<NamedTempFile, FileError> {
@@ -220,8 +239,11 @@ pub(crate) fn recorded_size(path: &Path) -> Result<Option<u64>, FileError> {
     read().map_err(failed("read", path))
 }
 
-/// The size of the file of block digests for a layer of so many bytes.
+/// The size of the file of block digests for a layer of so many bytes; 0 where it needs none.
 pub fn blocks_file_size_bytes(layer_size_bytes: u64) -> u64 {
+    if is_one_block(layer_size_bytes) {
+        return 0;
+    }
     layer_size_bytes.div_ceil(BLOCK_SIZE_BYTES) * DIGEST_BYTES as u64
         + (HEADER_BYTES + FOOTER_BYTES) as u64
 }
@@ -239,7 +261,7 @@ mod tests {
             writer.block(block).unwrap();
         }
         let (file, size) = writer.finish(layer.len() as u64).unwrap();
-        let bytes = fs::read(file.path()).unwrap();
+        let bytes = file.map(|file| fs::read(file.path()).unwrap()).unwrap_or_default();
         assert_eq!(bytes.len() as u64, size);
         assert_eq!(size, blocks_file_size_bytes(layer.len() as u64));
         (diff_id, bytes)
@@ -250,7 +272,11 @@ mod tests {
         for length in [0, 1, BLOCK_SIZE - 1, BLOCK_SIZE, BLOCK_SIZE + 1, 3 * BLOCK_SIZE] {
             let layer: Vec<u8> = (0..=250).cycle().take(length).collect();
             let (diff_id, bytes) = written(&layer);
-            let digests = parse(&bytes, diff_id).unwrap();
+            assert_eq!(bytes.is_empty(), length <= BLOCK_SIZE);
+            let digests = match bytes.is_empty() {
+                true => BlockDigests::of_one_block(diff_id, length as u64),
+                false => parse(&bytes, diff_id).unwrap(),
+            };
             for (block, content) in (0..).zip(layer.chunks(BLOCK_SIZE)) {
                 assert!(digests.matches(block, content));
                 let mut damaged = content.to_vec();
@@ -272,7 +298,7 @@ mod tests {
             assert!(writer.gathered.len() < GATHERED_BYTES);
         }
         let (file, size) = writer.finish(blocks * BLOCK_SIZE_BYTES).unwrap();
-        let bytes = fs::read(file.path()).unwrap();
+        let bytes = fs::read(file.unwrap().path()).unwrap();
         assert_eq!(bytes.len() as u64, size);
         let digests = parse(&bytes, diff_id).unwrap();
         assert!(digests.matches(blocks - 1, &(blocks - 1).to_le_bytes()));
@@ -292,13 +318,14 @@ mod tests {
 
     #[test]
     fn the_bytes_of_the_format_stay_as_they_are() {
-        let (_, bytes) = written(b"abc");
+        let layer = [&[0; BLOCK_SIZE][..], b"abc"].concat();
+        let (_, bytes) = written(&layer);
         assert_eq!(&bytes[..16], b"SILTBLK\n\x01\0\0\0\0\0\x01\0");
-        assert_eq!(bytes[16..48], *Digest::of(b"abc").as_bytes());
+        assert_eq!(bytes[16..48], *Digest::of(&layer).as_bytes());
         // XXH3-128 of "abc", as `xxhsum -H128` prints it, is 06b05ab6733a618578af5f94892f3950.
         let expected = 0x06b0_5ab6_733a_6185_78af_5f94_892f_3950_u128;
-        assert_eq!(bytes[48..64], expected.to_le_bytes());
-        assert_eq!(bytes[64..72], 3_u64.to_le_bytes());
-        assert_eq!(bytes.len(), 88);
+        assert_eq!(bytes[64..80], expected.to_le_bytes());
+        assert_eq!(bytes[80..88], 65_539_u64.to_le_bytes());
+        assert_eq!(bytes.len(), 104);
     }
 }

@@ -103,7 +103,7 @@ impl Transaction {
             match snapshot.get(checked.id) {
                 Some(stored) => documents.add_known(checked, stored.original_manifest),
                 None => {
-                    let manifest = self.manifest_of(checked)?;
+                    let manifest = self.manifest_of(checked, &snapshot)?;
                     documents.add_image(checked, &manifest, &mut after)?;
                 }
             }
@@ -115,8 +115,8 @@ impl Transaction {
         Ok(report)
     }
 
-    fn manifest_of(&self, checked: &Checked) -> Result<Manifest, CommitError> {
-        let layer = |diff_id: &DiffId| match self.layer_size_bytes(*diff_id)? {
+    fn manifest_of(&self, checked: &Checked, listed: &Snapshot) -> Result<Manifest, CommitError> {
+        let layer = |diff_id: &DiffId| match self.layer_size_bytes(*diff_id, listed)? {
             Some(size_bytes) => Ok(StoredLayer { diff_id: *diff_id, size_bytes }),
             None => Err(CommitError::MissingLayer { id: checked.id, diff_id: *diff_id }),
         };
@@ -147,24 +147,22 @@ impl Transaction {
         let index = after.to_json();
         self.written_bytes += index.len() as u64;
         let index = durable::write_temporary(&store.temporary(), &index)?;
-        for file in blobs.iter().map(|(_, file)| file).chain([&index]) {
-            durable::start_writing(file.as_file(), 0, 0);
-        }
-        self.sync_finished()?;
-        for (_, file) in &blobs {
-            durable::sync_file(file)?;
-        }
-        durable::sync_file(&index)?;
-        let has_blocks = self.has_finished();
+        let mut files = self.finished_files();
+        files.extend(blobs.iter().map(|(_, file)| file).chain([&index]));
+        durable::sync_files(&files)?;
+        let has_blocks = self.has_finished_blocks();
         self.place_finished()?;
         for (digest, file) in blobs {
             self.placed.push(digest);
             durable::rename(file, &store.blob_path(digest))?;
         }
-        if has_blocks {
-            durable::sync_directory(&store.block_files())?;
+        // Blobs have their names before the index does that names them.
+        if !store.keeps_order_of_names() {
+            if has_blocks {
+                durable::sync_directory(&store.block_files())?;
+            }
+            durable::sync_directory(&store.blobs())?;
         }
-        durable::sync_directory(&store.blobs())?;
         durable::rename(index, &store.index_path())?;
         durable::sync_directory(store.root())?;
         self.placed.clear();

@@ -103,6 +103,19 @@ pub(crate) fn sync_file(file: &NamedTempFile) -> Result<(), FileError> {
     synced.map_err(failed("sync", file.path()))
 }
 
+/// Waits until the bytes of all these files are on the device.
+///
+/// Their writing begins together, and what is longest is waited for first: then all are known to the file
+/// system's journal by its next commit, which is the only one that is needed.
+pub(crate) fn sync_files(files: &[&NamedTempFile]) -> Result<(), FileError> {
+    let mut by_size = files.to_vec();
+    by_size.sort_by_cached_key(|file| file.as_file().metadata().map_or(0, |found| found.len()));
+    for file in &by_size {
+        start_writing(file.as_file(), 0, 0);
+    }
+    by_size.into_iter().rev().try_for_each(sync_file)
+}
+
 /// Waits until the names in `directory` are on the device.
 pub(crate) fn sync_directory(directory: &Path) -> Result<(), FileError> {
     File::open(directory).and_then(|opened| opened.sync_all()).map_err(failed("sync", directory))

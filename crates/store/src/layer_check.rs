@@ -58,21 +58,26 @@ pub struct LayerCheck {
 
 impl Store {
     /// Reads a layer to its end, and calls `progress` with the number of bytes of each block that was
-    /// read. Damage is a result and no error.
+    /// read; what that fails with ends the reading. Damage is a result and no error.
     pub fn check_layer(
         &self,
         layer: StoredLayer,
-        progress: &mut dyn FnMut(u64),
+        progress: &mut dyn FnMut(u64) -> io::Result<()>,
     ) -> Result<LayerCheck, FileError> {
         let diff_id = layer.diff_id;
-        let blocks = blocks::read_blocks(&self.blocks_path(diff_id), diff_id);
+        let blocks = match blocks::is_one_block(layer.size_bytes) {
+            true => Ok(BlockDigests::of_one_block(diff_id, layer.size_bytes)),
+            false => blocks::read_blocks(&self.blocks_path(diff_id), diff_id),
+        };
         let Some(found) = self.layer(diff_id)? else {
             return Ok(LayerCheck { damage: Some(LayerDamage::Missing), blocks });
         };
         let usable = blocks.as_ref().ok();
         let usable = usable.filter(|blocks| blocks.layer_size_bytes == layer.size_bytes);
+        let path = self.blob_path(diff_id.0);
         let seen = read(layer, &found.file, found.size_bytes, usable, progress);
-        let unreadable = seen.unreadable.map(failed("read", &self.blob_path(diff_id.0)));
+        let seen = seen.map_err(failed("read", &path))?;
+        let unreadable = seen.unreadable.map(failed("read", &path));
         let damage = if found.size_bytes != layer.size_bytes {
             Some(LayerDamage::WrongSize {
                 expected_bytes: layer.size_bytes,
@@ -102,8 +107,8 @@ fn read(
     file: &File,
     found_bytes: u64,
     blocks: Option<&BlockDigests>,
-    count: &mut dyn FnMut(u64),
-) -> Seen {
+    count: &mut dyn FnMut(u64) -> io::Result<()>,
+) -> io::Result<Seen> {
     let mut buffer = vec![0; BLOCK_SIZE];
     let mut digester = Digester::new();
     let mut ranges: Vec<Range<u64>> = Vec::new();
@@ -123,7 +128,7 @@ fn read(
         match file.read_exact_at(bytes, start) {
             Ok(()) => {
                 digester.update(bytes);
-                count(end - start);
+                count(end - start)?;
                 if blocks.is_some_and(|blocks| !blocks.matches(block, bytes)) {
                     push_range(&mut ranges, start..end);
                 }
@@ -134,7 +139,8 @@ fn read(
             }
         }
     }
-    Seen { has_right_digest: DiffId(digester.finish()) == layer.diff_id, ranges, unreadable }
+    let has_right_digest = DiffId(digester.finish()) == layer.diff_id;
+    Ok(Seen { has_right_digest, ranges, unreadable })
 }
 
 fn push_range(ranges: &mut Vec<Range<u64>>, range: Range<u64>) {

@@ -46,7 +46,8 @@ pub(crate) struct FinishedLayer {
     pub(crate) diff_id: DiffId,
     pub(crate) size_bytes: u64,
     pub(crate) layer: NamedTempFile,
-    pub(crate) blocks: NamedTempFile,
+    /// Its block digests; a layer of one block has none.
+    pub(crate) blocks: Option<NamedTempFile>,
     /// Bytes of both files that were written now, and not by an earlier load.
     pub(crate) written_bytes: u64,
     /// Bytes of the layer that an earlier load had written.

@@ -6,18 +6,19 @@
 //! own blocks cross.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use rustix::fs::Advice;
-use tarball::{DiffId, Digester};
+use tarball::{DiffId, Digest, Digester};
 
 use crate::blocks::{self, BLOCK_SIZE, BlockDigests, BlocksError, BlocksWriter};
 use crate::durable::{self, failed};
 use crate::error::{FileError, LayerError};
 use crate::layer_writer::io_error;
 use crate::manifest::StoredLayer;
+use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::transaction::Transaction;
 
@@ -50,6 +51,31 @@ impl Store {
         Ok(recorded.is_none_or(|recorded| recorded == found.size_bytes).then_some(found.size_bytes))
     }
 
+    /// The same; and where nothing tells the size, neither block digests nor an image in `listed`, a
+    /// layer of one block must have the bytes of its digest.
+    pub fn sound_layer_size(
+        &self,
+        diff_id: DiffId,
+        listed: &Snapshot,
+    ) -> Result<Option<u64>, FileError> {
+        let size = self.layer_size(diff_id)?;
+        let Some(size_bytes) = size.filter(|size_bytes| blocks::is_one_block(*size_bytes)) else {
+            return Ok(size);
+        };
+        if listed.layer_size(diff_id) == Some(size_bytes) {
+            return Ok(size);
+        }
+        let layer = self.layer(diff_id)?;
+        Ok(size.filter(|_| layer.is_some_and(|layer| self.has_digest(&layer.file, diff_id))))
+    }
+
+    /// Whether a file of one block has the bytes of a layer.
+    pub(crate) fn has_digest(&self, file: &File, diff_id: DiffId) -> bool {
+        let mut bytes = Vec::with_capacity(BLOCK_SIZE);
+        let read = file.take(blocks::BLOCK_SIZE_BYTES + 1).read_to_end(&mut bytes);
+        read.is_ok() && DiffId(Digest::of(&bytes)) == diff_id
+    }
+
     /// The size that a layer has by its block digests, be its file there or not; `None` where they
     /// cannot be read.
     pub fn recorded_layer_size(&self, diff_id: DiffId) -> Result<Option<u64>, BlocksError> {
@@ -62,7 +88,8 @@ impl Store {
 }
 
 impl Transaction {
-    /// Starts to mend a layer whose block digests are whole. The file is written in its place.
+    /// Starts to mend a layer whose block digests are whole. The file is written in its place. A layer of
+    /// one block has none, and is replaced instead.
     pub fn repair_layer(&mut self, diff_id: DiffId) -> Result<LayerRepair, LayerError> {
         self.pin(&[diff_id])?;
         let blocks = blocks::read_blocks(&self.store.blocks_path(diff_id), diff_id)
@@ -83,8 +110,12 @@ impl Transaction {
     }
 
     /// Ends the mending of a layer: its bytes are on the device, and all of them were read again and
-    /// have its digest. Returns how many were written.
-    pub fn finish_repair(&mut self, mut repair: LayerRepair) -> Result<u64, LayerError> {
+    /// have its digest; `progress` is called as by [`Store::check_layer`]. Returns how many were written.
+    pub fn finish_repair(
+        &mut self,
+        mut repair: LayerRepair,
+        progress: &mut dyn FnMut(u64) -> io::Result<()>,
+    ) -> Result<u64, LayerError> {
         repair.take_block()?;
         let layer = repair.layer;
         let found = DiffId(repair.digester.clone().finish());
@@ -95,7 +126,7 @@ impl Transaction {
         repair.cut_and_sync()?;
         // What is read now comes from the device, as far as the system can be asked for that.
         let _ = rustix::fs::fadvise(&repair.file, 0, None, Advice::DontNeed);
-        match self.store.check_layer(layer, &mut |_| {})?.damage {
+        match self.store.check_layer(layer, progress)?.damage {
             None => Ok(repair.written_bytes),
             Some(_) => Err(LayerError::StillDamaged { diff_id: layer.diff_id }),
         }
@@ -107,8 +138,13 @@ impl Transaction {
         self.replaced.insert(diff_id);
     }
 
-    /// Writes the block digests of a layer that is whole without them.
-    pub fn renew_blocks(&mut self, diff_id: DiffId) -> Result<(), LayerError> {
+    /// Writes the block digests of a layer that is whole without them; `progress` is called as by
+    /// [`Store::check_layer`].
+    pub fn renew_blocks(
+        &mut self,
+        diff_id: DiffId,
+        progress: &mut dyn FnMut(u64) -> io::Result<()>,
+    ) -> Result<(), LayerError> {
         let still_damaged = || LayerError::StillDamaged { diff_id };
         self.pin(&[diff_id])?;
         let layer = self.store.layer(diff_id)?.ok_or_else(still_damaged)?;
@@ -124,11 +160,13 @@ impl Transaction {
             digester.update(block);
             writer.block(block)?;
             at += block.len() as u64;
+            progress(block.len() as u64).map_err(failed("read", &path))?;
         }
         if DiffId(digester.finish()) != diff_id {
             return Err(still_damaged());
         }
         let (file, written_bytes) = writer.finish(layer.size_bytes)?;
+        let Some(file) = file else { return Ok(()) };
         self.written_bytes += written_bytes;
         durable::sync_file(&file)?;
         durable::rename(file, &self.store.blocks_path(diff_id))?;
@@ -136,13 +174,14 @@ impl Transaction {
     }
 
     /// A blob may come to be a layer that was put in place as something else, such as a config; and
-    /// block digests may be lost. Every layer that is published has them.
+    /// block digests may be lost. Every layer that is published and has more than one block has them.
     pub(crate) fn ensure_blocks(&mut self, diff_ids: &[DiffId]) -> Result<(), LayerError> {
         for diff_id in diff_ids {
             let (blob, blocks) =
                 (self.store.blob_path(diff_id.0), self.store.blocks_path(*diff_id));
-            if blob.exists() && !blocks.exists() {
-                self.renew_blocks(*diff_id)?;
+            let needs = blob.metadata().is_ok_and(|found| !blocks::is_one_block(found.len()));
+            if needs && !blocks.exists() {
+                self.renew_blocks(*diff_id, &mut |_| Ok(()))?;
             }
         }
         Ok(())

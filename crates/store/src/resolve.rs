@@ -7,12 +7,9 @@ use crate::error::ResolveError;
 /// Fewer digits fit too easily by accident.
 const MIN_PREFIX_DIGITS: usize = 4;
 
-/// The image that `reference` means among `images`: a full ID, else a name, else the first digits of
-/// an ID.
-pub(crate) fn resolve(
-    reference: &str,
-    images: &[(ImageId, &[Name])],
-) -> Result<ImageId, ResolveError> {
+/// The image that `reference` means among `images`: a full ID, else a name, else at least four digits
+/// that an ID begins with.
+pub fn resolve(reference: &str, images: &[(ImageId, &[Name])]) -> Result<ImageId, ResolveError> {
     let not_found = || ResolveError::NotFound { reference: reference.chars().take(300).collect() };
     if let Some(id) = full_id(reference) {
         return images

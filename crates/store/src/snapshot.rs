@@ -194,6 +194,12 @@ impl Snapshot {
         self.images.iter().find(|image| image.id == id)
     }
 
+    /// The size that a layer has by the manifest of an image.
+    pub fn layer_size(&self, diff_id: DiffId) -> Option<u64> {
+        let mut layers = self.images.iter().flat_map(|image| &image.layers);
+        layers.find(|layer| layer.diff_id == diff_id).map(|layer| layer.size_bytes)
+    }
+
     /// The layers of all images, each once, in order of their diffIDs.
     pub fn layers(&self) -> Vec<LayerInfo> {
         let mut layers: BTreeMap<DiffId, LayerInfo> = BTreeMap::new();

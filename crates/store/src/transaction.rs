@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use tarball::{DiffId, Digest};
 use tempfile::NamedTempFile;
 
+use crate::blocks;
 use crate::durable::{self, Removal, failed};
 use crate::error::{FileError, LayerError};
 use crate::index;
@@ -134,17 +135,21 @@ impl Transaction {
     }
 
     /// The size of a layer that will be there when the commit is done; `None` where it is missing.
-    pub(crate) fn layer_size_bytes(&self, diff_id: DiffId) -> Result<Option<u64>, FileError> {
+    pub(crate) fn layer_size_bytes(
+        &self,
+        diff_id: DiffId,
+        listed: &Snapshot,
+    ) -> Result<Option<u64>, FileError> {
         let waiting = self.finished.iter().find(|layer| layer.diff_id == diff_id);
         match waiting {
             Some(waiting) => Ok(Some(waiting.size_bytes)),
-            None => self.store.layer_size(diff_id),
+            None => self.store.sound_layer_size(diff_id, listed),
         }
     }
 
-    /// Whether finished layers still wait to be put in place.
-    pub(crate) fn has_finished(&self) -> bool {
-        !self.finished.is_empty()
+    /// Whether block digests still wait to be put in place.
+    pub(crate) fn has_finished_blocks(&self) -> bool {
+        self.finished.iter().any(|layer| layer.blocks.is_some())
     }
 
     /// Puts the finished layers in place, durably.
@@ -152,27 +157,23 @@ impl Transaction {
         if self.finished.is_empty() {
             return Ok(());
         }
-        self.sync_finished()?;
+        durable::sync_files(&self.finished_files())?;
+        let has_blocks = self.has_finished_blocks();
         self.place_finished()?;
-        durable::sync_directory(&self.store.block_files())?;
+        if has_blocks {
+            durable::sync_directory(&self.store.block_files())?;
+        }
         durable::sync_directory(&self.store.blobs())?;
         Ok(())
     }
 
-    /// First half of settling: the bytes are on the device.
-    pub(crate) fn sync_finished(&self) -> Result<(), LayerError> {
-        for layer in &self.finished {
-            durable::start_writing(layer.layer.as_file(), 0, 0);
-            durable::start_writing(layer.blocks.as_file(), 0, 0);
-        }
-        for layer in &self.finished {
-            durable::sync_file(&layer.layer)?;
-            durable::sync_file(&layer.blocks)?;
-        }
-        Ok(())
+    /// What has to be on the device before the finished layers are put in place.
+    pub(crate) fn finished_files(&self) -> Vec<&NamedTempFile> {
+        let layers = self.finished.iter();
+        layers.flat_map(|layer| [Some(&layer.layer), layer.blocks.as_ref()]).flatten().collect()
     }
 
-    /// Second half: the names. The directories are the caller's to sync.
+    /// Gives the finished layers their names. The directories are the caller's to sync.
     pub(crate) fn place_finished(&mut self) -> Result<(), LayerError> {
         for layer in std::mem::take(&mut self.finished) {
             self.place(layer)?;
@@ -191,7 +192,8 @@ impl Transaction {
         }
         // Noted first, so that half of a failed placing is taken back as well.
         self.placed.push(diff_id.0);
-        let blocks = durable::rename(layer.blocks, &self.store.blocks_path(diff_id))?;
+        let to_blocks = |blocks| durable::rename(blocks, &self.store.blocks_path(diff_id));
+        let blocks = layer.blocks.map(to_blocks).transpose()?;
         let pin = match found {
             InPlace::Damaged => durable::rename(layer.layer, &target)?,
             _ => match durable::rename_new(layer.layer, &target)? {
@@ -208,16 +210,20 @@ impl Transaction {
     }
 
     /// Looks whether the store has the layer already, and pins it if so. A file that is shorter or
-    /// longer is damaged, and is replaced.
+    /// longer is damaged, and is replaced, and so is one of a single block with other bytes.
     fn find_in_place(&mut self, diff_id: DiffId, size_bytes: u64) -> Result<InPlace, FileError> {
         let path = self.store.blob_path(diff_id.0);
         let Some(file) = durable::open_held(&path)? else {
             return Ok(InPlace::Absent);
         };
         let found_bytes = file.metadata().map_err(failed("inspect", &path))?.len();
-        let has_blocks = self.store.blocks_path(diff_id).exists();
+        // Reading one block costs less than writing it.
+        let is_sound = match blocks::is_one_block(size_bytes) {
+            true => found_bytes == size_bytes && self.store.has_digest(&file, diff_id),
+            false => self.store.blocks_path(diff_id).exists(),
+        };
         self.pins.insert(diff_id, file)?;
-        let is_whole = has_blocks && !self.replaced.contains(&diff_id);
+        let is_whole = is_sound && !self.replaced.contains(&diff_id);
         Ok(match found_bytes == size_bytes && is_whole {
             true => InPlace::Whole,
             false => InPlace::Damaged,

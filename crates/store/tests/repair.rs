@@ -27,7 +27,7 @@ fn repair(store: &Store, layer: &[u8], bytes: &[u8]) -> Result<u64, LayerError> 
     let mut transaction = store.begin().unwrap();
     let mut repair = transaction.repair_layer(diff_id(layer)).unwrap();
     bytes.chunks(1000).try_for_each(|chunk| repair.write_bytes(chunk))?;
-    transaction.finish_repair(repair)
+    transaction.finish_repair(repair, &mut |_| Ok(()))
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_layer_without_block_digests_gets_them_or_is_replaced() {
     let mut transaction = store.begin().unwrap();
     let refused = transaction.repair_layer(diff_id(&layer)).map(drop);
     assert!(matches!(refused, Err(LayerError::NoBlockDigests { .. })));
-    transaction.renew_blocks(diff_id(&layer)).unwrap();
+    transaction.renew_blocks(diff_id(&layer), &mut |_| Ok(())).unwrap();
     drop(transaction);
     assert_eq!(fs::read(blocks(root.path(), &layer)).unwrap(), expected);
 
@@ -94,7 +94,7 @@ fn a_layer_without_block_digests_gets_them_or_is_replaced() {
     flip(&blocks(root.path(), &layer), 60);
     let mut transaction = store.begin().unwrap();
     assert!(matches!(
-        transaction.renew_blocks(diff_id(&layer)),
+        transaction.renew_blocks(diff_id(&layer), &mut |_| Ok(())),
         Err(LayerError::StillDamaged { .. })
     ));
     transaction.replace_layer(diff_id(&layer));
@@ -103,20 +103,70 @@ fn a_layer_without_block_digests_gets_them_or_is_replaced() {
     assert_whole(&store);
 }
 
+/// A layer of one block has no file of digests: what is damaged in it is told by its diffID, and a
+/// load that makes it replaces it.
+#[test]
+fn a_layer_of_one_block_needs_no_digests_beside_its_own() {
+    let root = tempfile::tempdir().unwrap();
+    let store = create(root.path());
+    let layers = [layer_bytes(1, 65_536), layer_bytes(2, 1000), Vec::new()];
+    load(&store, &layers, &["a"]);
+    assert!(tree(&root.path().join("blocks")).is_empty());
+    assert_whole(&store);
+    assert!(store.check().unwrap().is_whole());
+    let before = tree(root.path());
+    for (layer, damage) in [(0, 65_535), (1, 0), (1, 999)] {
+        let path = blob(root.path(), &layers[layer]);
+        flip(&path, damage);
+        let report = store.verify(&[], &mut |_| Ok(())).unwrap();
+        let found = &report.damaged_layers[0];
+        assert_eq!(found.diff_id, diff_id(&layers[layer]));
+        let whole = 0..layers[layer].len() as u64;
+        assert_eq!(found.damage.ranges(), std::slice::from_ref(&whole));
+        let mut transaction = store.begin().unwrap();
+        let refused = transaction.repair_layer(diff_id(&layers[layer])).map(drop);
+        assert!(matches!(refused, Err(LayerError::NoBlockDigests { .. })));
+        write_layer(&mut transaction, &layers[layer]);
+        transaction.commit(Vec::new()).unwrap();
+        assert!(tree(root.path()) == before);
+    }
+}
+
+/// No image lists it, and no block digests tell its size: only its bytes do.
+#[test]
+fn a_small_layer_that_is_damaged_is_not_taken_for_one_that_is_there() {
+    let root = tempfile::tempdir().unwrap();
+    let store = create(root.path());
+    let layers = [layer_bytes(1, 5000)];
+    let image = || vec![new_image(&layers, &["a"])];
+    for damaged in [&b""[..], &layers[0][..4096], &layer_bytes(2, 5000)] {
+        fs::write(blob(root.path(), &layers[0]), damaged).unwrap();
+        let refused = store.begin().unwrap().commit(image());
+        assert!(matches!(refused, Err(CommitError::MissingLayer { .. })), "{refused:?}");
+    }
+    let mut transaction = store.begin().unwrap();
+    write_layer(&mut transaction, &layers[0]);
+    transaction.commit(image()).unwrap();
+    assert_whole(&store);
+}
+
 /// A layer whose bytes are the config of another image: absurd, and possible.
 #[test]
 fn a_document_may_be_a_layer_too() {
     let root = tempfile::tempdir().unwrap();
     let store = create(root.path());
-    let first = [layer_bytes(1, 1000)];
+    // Its config has more than one block, so that as a layer it has digests.
+    let first: Vec<_> = (0..900).map(|number| layer_bytes(1, 70_000 + number)).collect();
+    let digests_of_layers = first.len();
+    assert!(config(&first).len() > 65_536);
     load(&store, &first, &["first"]);
-    let second = [layer_bytes(1, 1000), config(&first)];
+    let second = [first[0].clone(), config(&first)];
     load(&store, &second, &["second"]);
     assert_whole(&store);
-    assert_eq!(tree(&root.path().join("blocks")).len(), 2);
+    assert_eq!(tree(&root.path().join("blocks")).len(), digests_of_layers + 1);
     store.remove("second", RemoveOptions::default()).unwrap();
     store.prune(&PruneOptions::default()).unwrap();
-    assert_eq!(tree(&root.path().join("blocks")).len(), 1);
+    assert_eq!(tree(&root.path().join("blocks")).len(), digests_of_layers);
     assert_whole(&store);
     load(&store, &second, &["second"]);
     store.remove("first", RemoveOptions::default()).unwrap();

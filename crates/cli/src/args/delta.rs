@@ -7,8 +7,8 @@ use silt::delta_image::DeltaFormat;
 
 use super::CalledAs;
 use super::later::{self, refuse};
-use super::save::output_of;
-use super::values::{Reference, Size, texts};
+use super::sign::{Seal, SealArgs};
+use super::values::{AnyReference, Size};
 use crate::commands::{DeltaDestination, DeltaTask, Task};
 use crate::error::UsageError;
 
@@ -16,10 +16,10 @@ use crate::error::UsageError;
 pub(super) struct DeltaArgs {
     /// The image that devices have
     #[arg(value_name = "BASE")]
-    base: Reference,
+    base: AnyReference,
     /// The image that they get
     #[arg(value_name = "TARGET")]
-    target: Reference,
+    target: AnyReference,
     /// What the delta is called (repeatable)
     #[arg(short, long = "tag", value_name = "NAME")]
     tags: Vec<Name>,
@@ -32,7 +32,7 @@ pub(super) struct DeltaArgs {
     format: Option<Format>,
     /// A further base; the device needs all of them (repeatable)
     #[arg(long = "base", value_name = "IMAGE")]
-    more_bases: Vec<Reference>,
+    more_bases: Vec<AnyReference>,
     /// How much work goes into it
     #[arg(long, default_value = "default")]
     level: Level,
@@ -58,10 +58,8 @@ pub(super) struct DeltaArgs {
     merge: bool,
     #[arg(long, hide = true)]
     with_full: bool,
-    #[arg(long, hide = true, value_name = "KEY")]
-    sign: Option<String>,
-    #[arg(long, hide = true, value_name = "SIZE")]
-    split: Option<String>,
+    #[command(flatten)]
+    seal: SealArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -90,11 +88,18 @@ impl DeltaArgs {
             jobs: self.jobs.map(std::num::NonZeroUsize::get),
         };
         let destination = match self.output {
-            Some(path) => DeltaDestination::Archive(output_of(Some(path), self.json)?),
+            Some(path) => {
+                let Seal { output, sign } = self.seal.lower(Some(path), self.json)?;
+                DeltaDestination::Archive { output, sign }
+            }
+            None if self.seal.is_given() => {
+                let message = "only a file can be signed or split: name one with -o";
+                return Err(UsageError::Arguments { message: message.to_owned(), hint: None });
+            }
             None => DeltaDestination::Store,
         };
         Ok(Task::Delta(DeltaTask {
-            bases: texts(bases),
+            bases: bases.into_iter().map(|base| base.0).collect(),
             target: self.target.0,
             names: self.tags,
             options,
@@ -109,8 +114,6 @@ impl DeltaArgs {
             ("--from-layers", self.from_layers.is_some()),
             ("--merge", self.merge),
             ("--with-full", self.with_full),
-            ("--sign", self.sign.is_some()),
-            ("--split", self.split.is_some()),
         ])
     }
 }

@@ -7,9 +7,8 @@ use clap::Args;
 use silt::load::{Input, LoadOptions};
 use silt::{Name, Platform, PlatformChoice};
 
-use super::later::refuse;
-use super::values::{Rate, Reference, Size};
-use crate::commands::{ApplyTask, LoadTask, ShowTask, Task};
+use super::values::{AnyReference, Rate, Size};
+use crate::commands::{ApplyTask, LoadTask, Manner, ShowTask, Task};
 use crate::error::UsageError;
 
 #[derive(Debug, Args)]
@@ -22,19 +21,15 @@ pub(super) struct LoadArgs {
     platform: Option<Platform>,
     #[command(flatten)]
     how: HowArgs,
-    #[command(flatten)]
-    later: LaterFlags,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ApplyArgs {
     /// A delta
     #[arg(value_name = "IMAGE")]
-    image: Reference,
+    image: AnyReference,
     #[command(flatten)]
     how: HowArgs,
-    #[command(flatten)]
-    later: LaterFlags,
 }
 
 #[derive(Debug, Args)]
@@ -82,34 +77,28 @@ struct HowArgs {
     /// Let through at most so many bytes a second
     #[arg(long, value_name = "BYTES/s")]
     throttle: Option<Rate>,
-}
-
-#[derive(Debug, Args)]
-struct LaterFlags {
-    #[arg(long, hide = true)]
+    /// Load also what is older than what its name has now, which the policy may forbid
+    #[arg(long)]
     allow_downgrade: bool,
-    #[arg(long, hide = true, value_name = "FILE")]
-    report: Option<String>,
+    /// Write a record of the load, however it goes; in a folder it gets a name of its own
+    #[arg(long, value_name = "FILE|DIR")]
+    report: Option<PathBuf>,
 }
 
 impl LoadArgs {
     pub(super) fn lower(self) -> Result<Task, UsageError> {
-        self.later.refuse()?;
-        let (is_dry_run, is_json) = (self.how.dry_run, self.how.json);
-        let bytes_per_second = self.how.throttle.map(|rate| rate.0);
+        let manner = self.how.manner();
         let input = input_of(self.input.as_deref())?;
         let options = self.how.lower(self.platform);
-        Ok(Task::Load(LoadTask { input, options, bytes_per_second, is_dry_run, is_json }))
+        Ok(Task::Load(LoadTask { input, options, manner }))
     }
 }
 
 impl ApplyArgs {
     pub(super) fn lower(self) -> Result<Task, UsageError> {
-        self.later.refuse()?;
-        let (is_dry_run, is_json) = (self.how.dry_run, self.how.json);
-        let bytes_per_second = self.how.throttle.map(|rate| rate.0);
+        let manner = self.how.manner();
         let (image, options) = (self.image.0, self.how.lower(None));
-        Ok(Task::Apply(ApplyTask { image, options, bytes_per_second, is_dry_run, is_json }))
+        Ok(Task::Apply(ApplyTask { image, options, manner }))
     }
 }
 
@@ -127,6 +116,15 @@ impl ShowArgs {
 }
 
 impl HowArgs {
+    fn manner(&self) -> Manner {
+        Manner {
+            bytes_per_second: self.throttle.map(|rate| rate.0),
+            is_dry_run: self.dry_run,
+            is_json: self.json,
+            report: self.report.clone(),
+        }
+    }
+
     fn lower(self, platform: Option<Platform>) -> LoadOptions {
         LoadOptions {
             tag: self.tag,
@@ -136,13 +134,10 @@ impl HowArgs {
             repair: self.repair,
             base_roots: self.base_root,
             delete_base: self.delete_base,
+            allow_downgrade: self.allow_downgrade,
+            is_dry_run: self.dry_run,
+            ..LoadOptions::default()
         }
-    }
-}
-
-impl LaterFlags {
-    fn refuse(&self) -> Result<(), UsageError> {
-        refuse(&[("--allow-downgrade", self.allow_downgrade), ("--report", self.report.is_some())])
     }
 }
 

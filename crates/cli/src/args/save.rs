@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use silt::save::{ArchiveFormat, Compress, Output, SaveOptions};
 
-use super::later::refuse;
+use super::sign::{Seal, SealArgs};
 use super::values::{Reference, texts};
 use crate::commands::{SaveTask, Task};
 use crate::error::UsageError;
@@ -27,11 +27,8 @@ pub(super) struct SaveArgs {
     /// Print a JSON object
     #[arg(long)]
     json: bool,
-
-    #[arg(long, hide = true, value_name = "KEY")]
-    sign: Option<String>,
-    #[arg(long, hide = true, value_name = "SIZE")]
-    split: Option<String>,
+    #[command(flatten)]
+    seal: SealArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -49,7 +46,6 @@ enum Compression {
 
 impl SaveArgs {
     pub(super) fn lower(self) -> Result<Task, UsageError> {
-        refuse(&[("--sign", self.sign.is_some()), ("--split", self.split.is_some())])?;
         let options = SaveOptions {
             format: match self.format {
                 Format::DockerArchive => ArchiveFormat::DockerArchive,
@@ -60,9 +56,15 @@ impl SaveArgs {
                 Compression::Gzip => Compress::Gzip,
                 Compression::Zstd => Compress::Zstd,
             }),
+            sign: None,
         };
-        let output = output_of(self.output, self.json)?;
-        Ok(Task::Save(SaveTask { images: texts(self.images), options, output, is_json: self.json }))
+        let Seal { output, sign } = self.seal.lower(self.output, self.json)?;
+        if sign.is_some() && !matches!(options.compress, None | Some(Compress::None)) {
+            let message = "a signed archive is not compressed as a whole: leave out --compress";
+            return Err(UsageError::Arguments { message: message.to_owned(), hint: None });
+        }
+        let images = texts(self.images);
+        Ok(Task::Save(SaveTask { images, options, output, sign, is_json: self.json }))
     }
 }
 

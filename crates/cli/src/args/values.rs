@@ -20,6 +20,10 @@ pub(crate) struct Rate(pub(crate) u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reference(pub(super) String);
 
+/// The same, perhaps behind a transport.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AnyReference(pub(super) String);
+
 /// Why a value is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ValueError {
@@ -45,8 +49,11 @@ const TRANSPORTS: [&str; 7] = [
     "docker-daemon:",
     "containers-storage:",
     "containerd:",
-    "docker://",
+    REGISTRY,
 ];
+
+/// What comes from a registry.
+const REGISTRY: &str = "docker://";
 
 impl FromStr for Size {
     type Err = ValueError;
@@ -95,13 +102,25 @@ impl FromStr for Reference {
     }
 }
 
+impl FromStr for AnyReference {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "" => Err(ValueError::Empty),
+            _ if text.starts_with(REGISTRY) => Err(ValueError::Transport(REGISTRY)),
+            _ => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
 /// The texts of references.
 pub(super) fn texts(references: Vec<Reference>) -> Vec<String> {
     references.into_iter().map(|reference| reference.0).collect()
 }
 
 /// An environment variable. An empty one is what shell scripts make of one that is not set.
-pub(super) fn variable(name: &str) -> Option<OsString> {
+pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
@@ -193,8 +212,14 @@ mod tests {
         for name in ["busybox", "oci/x:1", "ocix:1", "sha256:abcd", "docker:5000/x"] {
             assert_eq!(name.parse::<Reference>().ok(), Some(Reference(name.to_owned())));
         }
-        for transport in ["oci:dir", "oci-archive:f.tar:x", "docker://r/x", ""] {
+        for transport in ["oci:dir", "oci-archive:f.tar:x", "docker-daemon:x"] {
             assert!(transport.parse::<Reference>().is_err(), "{transport:?}");
+            let any = Some(AnyReference(transport.to_owned()));
+            assert_eq!(transport.parse::<AnyReference>().ok(), any);
+        }
+        for neither in ["docker://r/x", ""] {
+            assert!(neither.parse::<Reference>().is_err(), "{neither:?}");
+            assert!(neither.parse::<AnyReference>().is_err(), "{neither:?}");
         }
     }
 }

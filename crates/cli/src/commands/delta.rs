@@ -2,13 +2,15 @@
 
 use serde::Serialize;
 use silt::Name;
-use silt::create::{CreateReport, CreatedDelta, DeltaOptions, create_delta};
+use silt::create::{CreateReport, CreatedDelta, DeltaOptions, create_delta_between};
 use silt::save::{Output, SaveOptions, SaveReport, save_delta};
-use silt::{Progress, Store};
+use silt::{OpenMode, Progress, Store};
 
+use super::sign::{SignKey, signing};
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
 use crate::output::{self, exact_size};
+use crate::places::{ImageReference, Places};
 
 pub(crate) struct DeltaTask {
     /// All of them are needed together.
@@ -21,10 +23,9 @@ pub(crate) struct DeltaTask {
 }
 
 /// Where a delta goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DeltaDestination {
     Store,
-    Archive(Output),
+    Archive { output: Output, sign: Option<SignKey> },
 }
 
 /// What became of a delta.
@@ -38,19 +39,21 @@ struct Outcome {
 }
 
 pub(super) fn run(context: &Context, task: &DeltaTask) -> CommandResult {
-    let images: Vec<String> = task.bases.iter().chain([&task.target]).cloned().collect();
-    let store = super::open_with_images(context, &images)?;
-    let bases: Vec<&str> = task.bases.iter().map(String::as_str).collect();
+    let places = Places::open(context, store_for(context, task)?);
     let progress = context.reporter();
-    let created = create_delta(&store, &bases, &task.target, &task.options, progress.as_ref())?;
+    let open = |reference: &String| places.source(reference, progress.as_ref());
+    let bases = task.bases.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let target = open(&task.target)?;
+    let (scratch, options) = (&places.scratch, &task.options);
+    let created = create_delta_between(bases, &target, scratch, options, progress.as_ref())?;
     let report = created.report().clone();
-    let archive = deliver(created, &store, task, progress.as_ref())?;
+    let archive = deliver(created, &places, context, task, progress.as_ref())?;
     drop(progress);
     let outcome = Outcome { report, names: task.names.clone(), archive };
     match (&task.destination, task.is_json) {
         (_, true) => output::print_json(&outcome),
         // The archive itself is what standard output is for.
-        (DeltaDestination::Archive(Output::Stdout), false) => {
+        (DeltaDestination::Archive { output: Output::Stdout, .. }, false) => {
             outcome.lines(context.is_quiet).iter().for_each(|line| context.note(line));
             Ok(())
         }
@@ -61,20 +64,47 @@ pub(super) fn run(context: &Context, task: &DeltaTask) -> CommandResult {
     }
 }
 
+/// A store that is written must be there; one that only lends room for temporary files needs not.
+fn store_for(context: &Context, task: &DeltaTask) -> Result<Store, CommandError> {
+    let images = task.bases.iter().chain([&task.target]);
+    let stored = images.filter_map(|image| match ImageReference::parse(image, context.engine) {
+        ImageReference::Store(name) => Some(name),
+        _ => None,
+    });
+    let stored: Vec<String> = stored.collect();
+    let is_stored = matches!(task.destination, DeltaDestination::Store);
+    let is_kept = is_stored && context.engine.is_none();
+    if stored.is_empty() && !is_kept {
+        return context.open_scratch_store(OpenMode::ReadOnly);
+    }
+    let store = context.open_scratch_store(OpenMode::ReadOnly)?;
+    silt::query::resolve_all(&store, &stored)?;
+    match is_kept && stored.is_empty() {
+        true => context.open_scratch_store(OpenMode::Create),
+        false => context.open_scratch_store(OpenMode::ReadWrite),
+    }
+}
+
 fn deliver(
     created: CreatedDelta,
-    store: &Store,
+    places: &Places<'_>,
+    context: &Context,
     task: &DeltaTask,
     progress: &dyn Progress,
 ) -> Result<Option<SaveReport>, CommandError> {
     match &task.destination {
         DeltaDestination::Store => {
-            created.keep(&task.names, progress)?;
+            match context.engine {
+                None => created.keep(&places.scratch, &task.names, progress)?,
+                Some(kind) => created.keep(&*places.engine(kind)?, &task.names, progress)?,
+            };
             Ok(None)
         }
-        DeltaDestination::Archive(output) => {
-            let options = SaveOptions::default();
-            Ok(Some(save_delta(store, &created, &task.names, &options, output, progress)?))
+        DeltaDestination::Archive { output, sign } => {
+            let sign = sign.as_ref().map(signing).transpose()?;
+            let options = SaveOptions { sign, ..SaveOptions::default() };
+            let (scratch, names) = (&places.scratch, &task.names);
+            Ok(Some(save_delta(scratch, &created, names, &options, output, progress)?))
         }
     }
 }

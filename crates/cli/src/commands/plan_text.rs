@@ -1,6 +1,8 @@
 //! The plan of a load, for people.
 
 use silt::load::{Action, How, ImagePlan, LayerPlan, LoadPlan, Repair, Room};
+use silt::policy::Verdict;
+use silt::trust::Signer;
 
 use crate::output::{Table, exact_size, joined, one_line, short_id};
 
@@ -9,7 +11,29 @@ pub(super) fn plan_text(plan: &LoadPlan) -> String {
     let images: String = plan.images.iter().map(image_text).collect();
     let deletes: String =
         plan.deletes.iter().map(|base| format!("Then deletes the base {base}\n")).collect();
-    images + &room_text(&plan.room) + &deletes
+    let signer = plan.signer.as_ref().map(signer_text).unwrap_or_default();
+    let rules: String = plan.policy.iter().map(verdict_text).collect();
+    signer + &rules + &images + &room_text(&plan.room) + &deletes
+}
+
+/// Who signed it, in one line.
+pub(super) fn signer_text(signer: &Signer) -> String {
+    let comment = one_line(&signer.comment);
+    let key = match (&signer.key_comment, signer.is_trusted) {
+        (Some(key), true) => format!("trusted here: {}", one_line(key)),
+        _ => "not trusted here".to_owned(),
+    };
+    format!("Signed with key {} ({key}), {comment:?}\n", signer.key_id)
+}
+
+/// What a rule says, in one line.
+fn verdict_text(verdict: &Verdict) -> String {
+    let result = match (verdict.is_kept, verdict.is_overridden) {
+        (true, _) => "passed",
+        (false, true) => "set aside",
+        (false, false) => "FAILED",
+    };
+    format!("Policy: {} {result}: {}\n", verdict.rule.word(), one_line(&verdict.why))
 }
 
 fn image_text(image: &ImagePlan) -> String {
@@ -67,11 +91,18 @@ fn room_text(room: &Room) -> String {
         0 => String::new(),
         bytes => format!("Mends {} in place\n", exact_size(bytes)),
     };
+    let staged = match room.staged_bytes {
+        0 => String::new(),
+        bytes => format!("Of this the engine stages {}, and frees it again\n", exact_size(bytes)),
+    };
+    let free = match room.free_bytes {
+        u64::MAX => "an unknown amount".to_owned(),
+        bytes => exact_size(bytes),
+    };
     format!(
-        "{mended}Writes {} in {} files on {}, where {} are free{inodes}\n",
+        "{mended}Writes {} in {} files on {}, where {free} are free{inodes}\n{staged}",
         exact_size(room.needed_bytes),
         room.needed_inodes,
         one_line(&room.mount_point.display().to_string()),
-        exact_size(room.free_bytes),
     )
 }

@@ -4,9 +4,10 @@ use serde::Serialize;
 use silt::delta_image::KindShare;
 use silt::load::{Input, LoadError, LoadOptions, LoadPlan, OpenedInput, open_input, plan_load};
 use silt::show::{Contents, ShownDelta, ShownImage, ShownSkipped, show};
+use silt::trust::{Demand, Signer, Trust};
 use silt::{DiffId, Failure, FailureKind, OpenMode, Store};
 
-use super::plan_text::plan_text;
+use super::plan_text::{plan_text, signer_text};
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult, with_causes};
 use crate::output::{self, exact_size, joined, one_line};
@@ -22,6 +23,11 @@ pub(crate) struct ShowTask {
 
 #[derive(Serialize)]
 struct Shown {
+    /// Which file, where a folder was asked about.
+    file: String,
+    /// How large it is; of a pipe, how much came.
+    bytes: Option<u64>,
+    signer: Option<Signer>,
     #[serde(flatten)]
     contents: Contents,
     /// What loading it here would do; `null` where it cannot be loaded here.
@@ -33,11 +39,16 @@ struct Shown {
 pub(super) fn run(context: &Context, task: &ShowTask) -> CommandResult {
     let store = context.open_store(OpenMode::ReadOnly)?;
     let progress = context.reporter();
-    let opened = open_input(&task.input, &store, &task.options, progress.as_ref())?;
+    let policy = context.policy()?;
+    let trust = Trust { demand: Demand::Look, ..context.trust(policy.as_ref())? };
+    let options = LoadOptions { trust, policy, is_dry_run: true, ..task.options.clone() };
+    let opened = open_input(&task.input, &store, &options, progress.as_ref())?;
     let contents = show(&opened)?;
-    let (plan, problem) = plan_here(context, &opened, &store, &task.options)?;
+    let (plan, problem) = plan_here(context, &opened, &store, &options)?;
     drop(progress);
-    let shown = Shown { contents, plan, problem };
+    let (file, bytes) = (opened.archive.path().display().to_string(), opened.size_bytes());
+    let signer = opened.signer.clone();
+    let shown = Shown { file, bytes, signer, contents, plan, problem };
     match task.is_json {
         true => output::print_json(&shown),
         false => output::print(&text(&shown)),
@@ -54,7 +65,11 @@ fn plan_here(
     let planned: Result<LoadPlan, LoadError> =
         plan_load(opened, store, options, context.reporter().as_ref());
     match planned {
-        Ok(plan) => Ok((Some(plan), None)),
+        // What the policy forbids has a plan, and will not be loaded.
+        Ok(plan) => {
+            let forbidden = plan.enforce_policy().err().map(|error| with_causes(&error));
+            Ok((Some(plan), forbidden))
+        }
         Err(error) if matches!(error.kind(), FailureKind::BaseMissing | FailureKind::NoRoom) => {
             Ok((None, Some(with_causes(&error))))
         }
@@ -66,12 +81,20 @@ fn text(shown: &Shown) -> String {
     let images: String = shown.contents.images.iter().map(image_text).collect();
     let skipped: String = shown.contents.skipped.iter().map(skipped_text).collect();
     let here = match (&shown.plan, &shown.problem) {
-        (Some(plan), _) => format!("Here:\n{}", plan_text(plan)),
+        (Some(plan), None) => format!("Here:\n{}", plan_text(plan)),
+        (Some(plan), Some(problem)) => {
+            format!("Here: cannot be loaded: {}\n{}", one_line(problem), plan_text(plan))
+        }
         (None, problem) => {
             format!("Here: cannot be loaded: {}\n", one_line(problem.as_deref().unwrap_or("")))
         }
     };
-    images + &skipped + &here
+    let bytes = shown.bytes.map(|bytes| format!(", {}", exact_size(bytes))).unwrap_or_default();
+    let file = format!("File {}{bytes}\n", one_line(&shown.file));
+    // Where there is a plan, it says so.
+    let signer = shown.signer.as_ref().filter(|_| shown.plan.is_none());
+    let signer = signer.map(signer_text).unwrap_or_default();
+    file + &signer + &images + &skipped + &here
 }
 
 fn image_text(image: &ShownImage) -> String {

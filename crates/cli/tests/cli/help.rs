@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::bench::{Bench, command_of, ended, golden};
 
-pub(crate) const COMMANDS: [&[&str]; 22] = [
+pub(crate) const COMMANDS: [&[&str]; 27] = [
     &[],
     &["image"],
     &["image", "delta"],
@@ -21,6 +21,11 @@ pub(crate) const COMMANDS: [&[&str]; 22] = [
     &["image", "verify"],
     &["image", "show"],
     &["image", "unpack"],
+    &["image", "sign"],
+    &["trust"],
+    &["trust", "add"],
+    &["trust", "ls"],
+    &["trust", "rm"],
     &["system"],
     &["system", "df"],
     &["system", "prune"],

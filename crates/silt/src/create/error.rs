@@ -8,21 +8,17 @@ use delta::librsync::{self, DeltaWriteError};
 use delta::native::{DecodeError, EncodeError};
 use tarball::{DiffId, ImageId, JsonError};
 
-use crate::failure::{Failure, FailureKind, is_full};
+use crate::failure::{Failure, FailureKind, is_engine_damage, is_full};
+use crate::place::SourceError;
+use crate::scratch::ScratchError;
 use crate::sink::SinkError;
 
 /// Why a delta was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
-    /// There is no such image, or more than one.
+    /// An image could not be opened.
     #[error(transparent)]
-    Resolve(#[from] store::ResolveError),
-    /// The store could not be read.
-    #[error(transparent)]
-    Store(#[from] store::ReadError),
-    /// A file of the store could not be opened.
-    #[error(transparent)]
-    File(#[from] store::FileError),
+    Source(#[from] SourceError),
     /// The config of an image cannot be read.
     #[error("the config of image {image} cannot be read")]
     Config {
@@ -42,14 +38,6 @@ pub enum CreateError {
     IsADelta {
         /// The image.
         image: ImageId,
-    },
-    /// A layer of an image is not in the store.
-    #[error("layer {layer} of image {image} is missing from the store")]
-    MissingLayer {
-        /// The image.
-        image: ImageId,
-        /// The layer.
-        layer: DiffId,
     },
     /// A `balena` delta has one base.
     #[error("a balena delta can have one base, and {images} were given")]
@@ -78,6 +66,9 @@ pub enum CreateError {
         /// What the system said.
         source: io::Error,
     },
+    /// A temporary file could not be made.
+    #[error(transparent)]
+    Temporary(#[from] ScratchError),
     /// What was written cannot be decoded, which is a fault of this program or of the machine.
     #[error("the delta that was made cannot be applied; it was thrown away")]
     UnprovenNative(#[from] DecodeError),
@@ -98,12 +89,14 @@ pub enum CreateError {
         source: delta::ReadError,
     },
     /// A layer of the base is damaged.
-    #[error("layer {layer} of the base is damaged: its bytes are {found}")]
+    #[error("layer {layer} of the base is damaged: its bytes are {found}{}", changed(files))]
     DamagedBase {
         /// The layer.
         layer: DiffId,
         /// What its bytes are now.
         found: DiffId,
+        /// The files that were changed under an engine, as far as it noted what they had.
+        files: Vec<String>,
     },
     /// What was written makes other bytes: a stored layer is damaged, or the program at fault.
     #[error("the delta that was made for layer {layer} makes {made}; it was thrown away")]
@@ -143,16 +136,26 @@ impl CreateError {
     }
 }
 
+/// The files that were changed under an engine, in a message.
+pub(crate) fn changed(files: &[String]) -> String {
+    match files {
+        [] => String::new(),
+        [only] => format!("; the file {only:?} was changed under the engine"),
+        [first, more @ ..] => {
+            format!("; the file {first:?} and {} more were changed under the engine", more.len())
+        }
+    }
+}
+
 impl Failure for CreateError {
     fn kind(&self) -> FailureKind {
         match self {
-            Self::Resolve(error) => error.kind(),
-            Self::Store(error) => error.kind(),
-            Self::File(error) => error.kind(),
-            Self::Config { .. }
-            | Self::MissingLayer { .. }
-            | Self::DamagedBase { .. }
-            | Self::Unproven { .. } => FailureKind::StoredDamaged,
+            Self::Source(error) => error.kind(),
+            Self::Temporary(error) => error.kind(),
+            Self::ReadBase { source, .. } if is_engine_damage(source) => FailureKind::StoredDamaged,
+            Self::Config { .. } | Self::DamagedBase { .. } | Self::Unproven { .. } => {
+                FailureKind::StoredDamaged
+            }
             Self::IsADelta { .. } | Self::SeveralBases { .. } => FailureKind::Usage,
             Self::UnprovenNative(DecodeError::Limit { .. }) => FailureKind::NoRoom,
             Self::Encode(EncodeError::Promise { .. }) => FailureKind::NoRoom,
@@ -171,12 +174,15 @@ impl Failure for CreateError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Resolve(error) => error.hint(),
-            Self::Store(error) => error.hint(),
+            Self::Source(error) => error.hint(),
+            Self::Temporary(error) => error.hint(),
             Self::Sink(error) => error.hint(),
             Self::Layer(error) => error.hint(),
             Self::IsADelta { .. } => Some("`silt image apply` makes its image first".into()),
             Self::SeveralBases { .. } => Some("leave out --base, or use --format silt".into()),
+            Self::DamagedBase { files, .. } if !files.is_empty() => {
+                Some("load the image anew: what an engine unpacked must not be changed".into())
+            }
             Self::DamagedBase { .. } | Self::Unproven { .. } => {
                 Some("`silt image verify` lists what is damaged".into())
             }

@@ -14,10 +14,11 @@ use delta::read_at::{Concat, ReadAt};
 use delta::region::Content;
 use tarball::{DiffId, Digester};
 
-use super::base::{Base, OpenLayer};
+use super::base::{Base, bytes_of};
 use super::{CreateError, DeltaLayer, DeltaOptions, KindReport, LayerReport, Level};
 use crate::delta_image::DeltaFormat;
 use crate::delta_layer::{MEMBER_OFFSET_BYTES, TAR_END_BYTES, member_header};
+use crate::place::SourceLayer;
 use crate::progress::{Progress, moved};
 
 /// The flag of liblzma's presets that looks at more matches.
@@ -43,13 +44,13 @@ impl<'a> Maker<'a> {
     }
 
     /// Lets later layers read one that was made.
-    pub(super) fn add_origin(&mut self, index: usize, layer: &'a OpenLayer) {
+    pub(super) fn add_origin(&mut self, index: usize, layer: &'a SourceLayer) {
         let origin = Origin::Produced {
             layer: u32::try_from(index).unwrap_or(u32::MAX),
             diff_id: *layer.diff_id.0.as_bytes(),
-            size: layer.size_bytes,
+            size: layer.size(),
         };
-        self.origins.push((origin, layer.bytes()));
+        self.origins.push((origin, bytes_of(layer)));
     }
 
     /// Bytes of temporary files so far.
@@ -60,7 +61,7 @@ impl<'a> Maker<'a> {
     /// The empty layer, which stands for one that needs no delta.
     pub(super) fn shared(
         &mut self,
-        target: &OpenLayer,
+        target: &SourceLayer,
     ) -> Result<(DeltaLayer, LayerReport), CreateError> {
         let layer = match &self.empty {
             Some(layer) => layer.clone(),
@@ -79,7 +80,7 @@ impl<'a> Maker<'a> {
     /// The delta of a layer that the base does not have.
     pub(super) fn delta(
         &mut self,
-        target: &OpenLayer,
+        target: &SourceLayer,
         index: &FileIndex<'_>,
     ) -> Result<(DeltaLayer, LayerReport), CreateError> {
         let report = match (self.options.level, self.options.format) {
@@ -95,7 +96,7 @@ impl<'a> Maker<'a> {
     /// With all that can be tried: what is chosen by estimates is mostly smaller than by default, not always.
     fn smaller_of_two(
         &self,
-        target: &OpenLayer,
+        target: &SourceLayer,
         index: &FileIndex<'_>,
     ) -> Result<LayerReport, CreateError> {
         let default = self.attempt(target, index, Level::Default)?;
@@ -110,7 +111,7 @@ impl<'a> Maker<'a> {
     /// of ours, and no reason to have no delta.
     fn attempt(
         &self,
-        target: &OpenLayer,
+        target: &SourceLayer,
         index: &FileIndex<'_>,
         level: Level,
     ) -> Result<LayerReport, CreateError> {
@@ -126,7 +127,7 @@ impl<'a> Maker<'a> {
     /// Matches, encodes and proves, with regions that take at most so much memory on the device.
     fn attempt_with(
         &self,
-        target: &OpenLayer,
+        target: &SourceLayer,
         index: &FileIndex<'_>,
         level: Level,
         region_bytes: u64,
@@ -143,7 +144,7 @@ impl<'a> Maker<'a> {
             Level::Best => Effort::Best,
         };
         let match_options = MatchOptions { memory_bytes, aim, region_bytes, effort };
-        let matched = match_layer(target.bytes(), index, &match_options)?;
+        let matched = match_layer(target, index, &match_options)?;
         let mut report = blank_report(target);
         // What an attempt before this one left there is not to show behind the end.
         self.scratch.set_len(self.end).map_err(scratch_error)?;
@@ -165,7 +166,7 @@ impl<'a> Maker<'a> {
 
     fn encode_native(
         &self,
-        target: &OpenLayer,
+        target: &SourceLayer,
         matched: &Content,
         level: Level,
         report: &mut LayerReport,
@@ -178,7 +179,7 @@ impl<'a> Maker<'a> {
         let options = EncodeOptions { compression, memory_bytes: self.options.apply_memory_bytes };
         let digest = *target.diff_id.0.as_bytes();
         let mut out = BufWriter::new(&*self.scratch);
-        let encoded = encode(target.bytes(), digest, &self.origins, matched, &options, &mut out)?;
+        let encoded = encode(target, digest, &self.origins, matched, &options, &mut out)?;
         out.flush().map_err(scratch_error)?;
         report.delta_bytes = encoded.delta_bytes;
         report.copied_bytes = encoded.copied_bytes;
@@ -193,15 +194,14 @@ impl<'a> Maker<'a> {
 
     fn encode_balena(
         &self,
-        target: &OpenLayer,
+        target: &SourceLayer,
         matched: &Content,
         report: &mut LayerReport,
     ) -> Result<(), CreateError> {
         let basis = Concat::new(self.base.concatenated());
         let (starts, options) = (self.base.starts(), ExactOptions::default());
         let out = BufWriter::new(&*self.scratch);
-        let (_, encoded) =
-            encode_exact(target.bytes(), &basis, starts, &matched.covers, &options, out)?;
+        let (_, encoded) = encode_exact(target, &basis, starts, &matched.covers, &options, out)?;
         let end = (&*self.scratch).stream_position().map_err(scratch_error)?;
         report.delta_bytes = end - self.end - MEMBER_OFFSET_BYTES;
         report.copied_bytes = encoded.commands.copied_bytes;
@@ -211,7 +211,7 @@ impl<'a> Maker<'a> {
     }
 
     /// Applies the delta and compares the digest: what does not come back is not shipped.
-    fn prove(&self, target: &OpenLayer, delta_bytes: u64) -> Result<(), CreateError> {
+    fn prove(&self, target: &SourceLayer, delta_bytes: u64) -> Result<(), CreateError> {
         let mut made = Digester::new();
         self.seek_to_delta()?;
         let delta = io::BufReader::with_capacity(128 << 10, &*self.scratch).take(delta_bytes);
@@ -219,7 +219,7 @@ impl<'a> Maker<'a> {
             DeltaFormat::Silt => self.apply_native(delta, &mut made)?,
             DeltaFormat::Balena => {
                 let basis = Concat::new(self.base.concatenated());
-                let limits = ApplyLimits { max_output_bytes: target.size_bytes };
+                let limits = ApplyLimits { max_output_bytes: target.size() };
                 let layer = target.diff_id;
                 librsync::apply(delta, &basis, &mut made, &limits)
                     .map_err(|source| CreateError::UnprovenBalena { layer, source })?;
@@ -265,10 +265,10 @@ fn region_bytes(options: &DeltaOptions) -> u64 {
     }
 }
 
-fn blank_report(target: &OpenLayer) -> LayerReport {
+fn blank_report(target: &SourceLayer) -> LayerReport {
     LayerReport {
         diff_id: target.diff_id,
-        size_bytes: target.size_bytes,
+        size_bytes: target.size(),
         is_shared: false,
         delta_bytes: 0,
         copied_bytes: 0,

@@ -7,27 +7,28 @@ mod base;
 mod error;
 mod kinds;
 mod layer;
-mod layer_pool;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::sync::Arc;
 
 use delta::by_file::FileIndex;
 use delta::read_at::ReadAt;
 use serde::Serialize;
-use store::{NewImage, Store, Subject, Transaction};
+use store::{NewImage, Store, Subject};
 use tarball::{ChainId, DiffId, ImageConfig, ImageId, Name};
 
 use crate::delta_image::{DeltaFormat, DeltaImage};
+use crate::place::{EngineTransaction, LayerPool, PlaceRef, SourceImage, SourceLayer};
 use crate::progress::{Progress, Step};
-use crate::sink::ImageTransaction;
+use crate::scratch::scratch_file;
+use crate::sink::{ImageTransaction, SinkError};
 
 pub use error::CreateError;
+pub(crate) use error::changed;
 pub use kinds::KindReport;
 
-use base::{Base, StoredImageFiles};
-use layer_pool::LayerPool;
+use base::{Base, bytes_of};
 
 /// How much work goes into a delta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,7 +72,6 @@ impl Default for DeltaOptions {
 
 /// A delta that is made and proved, and not yet anywhere.
 pub struct CreatedDelta {
-    transaction: Transaction,
     config: ImageConfig,
     layers: Vec<DeltaLayer>,
     format: DeltaFormat,
@@ -140,7 +140,7 @@ pub struct LayerReport {
     kinds: Vec<KindReport>,
 }
 
-/// Makes the delta from all images of `base` together to `target`.
+/// Makes the delta from all images of `base` together to `target`, which are in `store`.
 pub fn create_delta(
     store: &Store,
     base: &[&str],
@@ -148,15 +148,32 @@ pub fn create_delta(
     options: &DeltaOptions,
     progress: &dyn Progress,
 ) -> Result<CreatedDelta, CreateError> {
+    let pool = LayerPool::new(store);
+    let open = |reference: &&str| SourceImage::of_pool(store, &pool, reference);
+    let base = base.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let target = open(&target)?;
+    create_delta_between(base, &target, store, options, progress)
+}
+
+/// The same between images of any places. Temporary files are in `scratch`, or where the system has them
+/// if that is no store.
+pub fn create_delta_between(
+    base: Vec<SourceImage>,
+    target: &SourceImage,
+    scratch: &Store,
+    options: &DeltaOptions,
+    progress: &dyn Progress,
+) -> Result<CreatedDelta, CreateError> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.unwrap_or(0)).build();
     let pool = pool.map_err(|source| CreateError::Threads { source })?;
-    let mut transaction = store.begin()?;
-    let layers = LayerPool::new(store);
-    let mut open = |image| StoredImageFiles::open(store, &layers, &mut transaction, image);
-    let base = base.iter().map(|image| open(image)).collect::<Result<Vec<_>, _>>()?;
+    for image in base.iter().chain([target]) {
+        if let Ok(Some(_)) = DeltaImage::of(&image.config) {
+            return Err(CreateError::IsADelta { image: image.config.id });
+        }
+    }
     let base = Base::of(base, options.format)?;
-    let target = open(target)?;
-    pool.install(|| Creation { base: &base, target: &target, options, progress }.run(transaction))
+    let file = scratch_file(scratch)?;
+    pool.install(|| Creation { base: &base, target, options, progress }.run(file))
 }
 
 impl CreatedDelta {
@@ -165,17 +182,34 @@ impl CreatedDelta {
         &self.report
     }
 
-    /// Puts the delta into the store as an image, under `names`.
-    pub fn keep(mut self, names: &[Name], progress: &dyn Progress) -> Result<ImageId, CreateError> {
+    /// Puts the delta into a place as an image, under `names`.
+    pub fn keep<'a>(
+        self,
+        place: impl Into<PlaceRef<'a>>,
+        names: &[Name],
+        progress: &dyn Progress,
+    ) -> Result<ImageId, CreateError> {
+        match place.into() {
+            PlaceRef::Store(store) => self.keep_by(store.begin()?, names, progress),
+            PlaceRef::Engine(place) => {
+                let sink = EngineTransaction::begin(place).map_err(SinkError::from)?;
+                self.keep_by(sink, names, progress)
+            }
+        }
+    }
+
+    fn keep_by<T: ImageTransaction>(
+        self,
+        mut sink: T,
+        names: &[Name],
+        progress: &dyn Progress,
+    ) -> Result<ImageId, CreateError> {
         progress.begin(&Step::Publishing, Some(self.report.delta_bytes));
-        for layer in &self.layers {
-            let mut writer = ImageTransaction::layer(
-                &mut self.transaction,
-                layer.diff_id,
-                Some(layer.size_bytes),
-            )?;
+        let mut kept = HashSet::new();
+        for layer in self.layers.iter().filter(|layer| kept.insert(layer.diff_id)) {
+            let mut writer = sink.layer(layer.diff_id, Some(layer.size_bytes))?;
             layer::copy_part(&layer.file, layer.start, layer.size_bytes, &mut writer, progress)?;
-            ImageTransaction::finish_layer(&mut self.transaction, writer)?;
+            sink.finish_layer(writer)?;
         }
         let image = NewImage {
             config: self.config.raw.clone(),
@@ -184,7 +218,7 @@ impl CreatedDelta {
             subject: self.subject.clone(),
             ..NewImage::default()
         };
-        ImageTransaction::commit(self.transaction, vec![image])?;
+        sink.commit(vec![image])?;
         progress.end();
         Ok(self.config.id)
     }
@@ -209,21 +243,21 @@ impl CreatedDelta {
 /// A delta being made.
 struct Creation<'a> {
     base: &'a Base,
-    target: &'a StoredImageFiles,
+    target: &'a SourceImage,
     options: &'a DeltaOptions,
     progress: &'a dyn Progress,
 }
 
 impl Creation<'_> {
-    fn run(&self, transaction: Transaction) -> Result<CreatedDelta, CreateError> {
+    fn run(&self, scratch: File) -> Result<CreatedDelta, CreateError> {
         let is_shared = self.shared_layers();
         let new_layers = self.target.layers.iter().zip(&is_shared).filter(|(_, shared)| !**shared);
-        let targets: Vec<&dyn ReadAt> = new_layers.map(|(layer, _)| layer.bytes()).collect();
+        let targets: Vec<&dyn ReadAt> = new_layers.map(|(layer, _)| bytes_of(layer)).collect();
         self.progress.begin(&Step::Fingerprinting, None);
         let mut index = self.checked_index(&targets)?;
         self.progress.end();
 
-        let mut maker = layer::Maker::new(self.base, self.options, transaction.scratch_file()?);
+        let mut maker = layer::Maker::new(self.base, self.options, scratch);
         let mut made: HashMap<DiffId, (DeltaLayer, LayerReport)> = HashMap::new();
         let mut layers = Vec::new();
         let mut reports = Vec::new();
@@ -237,11 +271,11 @@ impl Creation<'_> {
                 let (number, diff_id) = (i + 1, &target.diff_id);
                 let action = "Computing delta";
                 let step = Step::Layer { number, count, diff_id, action };
-                self.progress.begin(&step, Some(target.size_bytes));
+                self.progress.begin(&step, Some(target.size()));
                 let new = maker.delta(target, &index)?;
                 if self.options.format == DeltaFormat::Silt {
                     maker.add_origin(i, target);
-                    index.add(target.bytes())?;
+                    index.add(target)?;
                 }
                 self.progress.end();
                 made.insert(target.diff_id, new.clone());
@@ -252,7 +286,7 @@ impl Creation<'_> {
         }
         let scratch_bytes = maker.scratch_bytes();
         drop(maker);
-        self.pack(transaction, layers, reports, scratch_bytes)
+        self.pack(layers, reports, scratch_bytes)
     }
 
     /// The files of the base, whose layers are hashed meanwhile, if anything is to be made of them.
@@ -288,7 +322,6 @@ impl Creation<'_> {
 
     fn pack(
         &self,
-        transaction: Transaction,
         layers: Vec<DeltaLayer>,
         reports: Vec<LayerReport>,
         scratch_bytes: u64,
@@ -313,13 +346,13 @@ impl Creation<'_> {
             target,
             base: self.base.ids().to_vec(),
             format,
-            normal_bytes: self.target.layers.iter().map(|layer| layer.size_bytes).sum(),
+            normal_bytes: self.target.layers.iter().map(SourceLayer::size_bytes).sum(),
             delta_bytes: layers.iter().map(|layer| layer.size_bytes).sum(),
             layers: reports,
             kinds,
             scratch_bytes,
         };
         let subject = self.target.original_manifest.clone();
-        Ok(CreatedDelta { transaction, config, layers, format, subject, report })
+        Ok(CreatedDelta { config, layers, format, subject, report })
     }
 }

@@ -101,6 +101,7 @@ impl<'a, R> Bounded<'a, R> {
             mount_point: self.space.mount_point.clone(),
             needed_bytes: self.read_bytes,
             mended_bytes: 0,
+            staged_bytes: 0,
             free_bytes: self.space.free_bytes,
             needed_inodes: 1,
             free_inodes: self.space.free_inodes,

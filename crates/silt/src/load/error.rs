@@ -5,14 +5,20 @@ use std::path::PathBuf;
 
 use delta::librsync;
 use delta::native::DecodeError;
+use engine::EngineError;
 use tarball::archive::ArchiveError;
 use tarball::{DiffId, ImageId, JsonError};
 
+use crate::create::changed;
 use crate::delta_image::DeltaImageError;
 use crate::delta_layer::DeltaLayerError;
 use crate::failure::{self, Failure, FailureKind};
+use crate::parts::PartError;
+use crate::place::SourceError;
+use crate::policy::PolicyError;
 use crate::scratch::ScratchError;
 use crate::sink::SinkError;
+use crate::trust::SignatureError;
 
 /// Why a load did not happen. What was there before is there still.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +42,29 @@ pub enum LoadError {
     /// The input is damaged, or not an archive.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// One of its parts is missing or wrong.
+    #[error(transparent)]
+    Part(#[from] PartError),
+    /// A folder has no update file.
+    #[error("{} has no update file: nothing that is called *.tar, *.tar.gz or *.000", folder.display())]
+    NoUpdate {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// None of the update files of a folder can be loaded here.
+    #[error("no file there can be loaded; {}: {}", path.display(), with_causes(why))]
+    NothingApplies {
+        /// The one that it says most about.
+        path: PathBuf,
+        /// Why that one cannot.
+        why: Box<LoadError>,
+    },
+    /// Its signature is missing or wrong.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// The policy does not let it in.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// What it holds is a delta, and not as it should be.
     #[error(transparent)]
     DeltaImage(#[from] DeltaImageError),
@@ -137,10 +166,15 @@ pub enum LoadError {
         source: librsync::ApplyError,
     },
     /// The base is whole by name, and its bytes are not what they were.
-    #[error("layer {layer} of the base is damaged: its bytes have another digest")]
+    #[error(
+        "layer {layer} of the base is damaged: its bytes have another digest{}",
+        changed(files)
+    )]
     BaseDamaged {
         /// The layer of the base.
         layer: DiffId,
+        /// The files that were changed under an engine, as far as it noted what they had.
+        files: Vec<String>,
     },
     /// A layer of another store could not be read.
     #[error("cannot read layer {layer} of the base")]
@@ -202,6 +236,12 @@ pub enum LoadError {
     /// A file for the copy of a pipe could not be made.
     #[error(transparent)]
     Scratch(#[from] ScratchError),
+    /// An image that is here could not be opened.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The engine did not do what it was asked.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// The store refuses to be written, or a layer is not what it should be.
     #[error(transparent)]
     Layer(#[from] store::LayerError),
@@ -209,6 +249,8 @@ pub enum LoadError {
 
 const REPAIR_HINT: &str = "`silt image verify` lists all that is damaged, and `silt image load --repair` mends \
                            it from a file of that image";
+
+const CHANGED_HINT: &str = "remove the image from the engine and load it anew: what an engine unpacked must not be changed";
 
 fn describe_base(base: Option<ImageId>, missing: &[DiffId]) -> String {
     let base = base.map(|base| format!("image {base}"));
@@ -226,6 +268,17 @@ fn describe_base(base: Option<ImageId>, missing: &[DiffId]) -> String {
 fn describe_unrepaired(layers: &[(DiffId, String)]) -> String {
     let described = layers.iter().map(|(layer, why)| format!("layer {layer}: {why}"));
     described.collect::<Vec<_>>().join("; ")
+}
+
+/// An error and all that caused it.
+fn with_causes(error: &LoadError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 fn describe_origins(origins: &[DiffId]) -> String {
@@ -264,6 +317,11 @@ impl Failure for LoadError {
             Self::Scratch(error) if failure::is_full(&error.source) => FailureKind::NoRoom,
             Self::Spool { .. } | Self::Scratch(_) => FailureKind::Other,
             Self::Archive(error) => Failure::kind(error),
+            Self::Signature(error) => error.kind(),
+            Self::Part(error) => error.kind(),
+            Self::NoUpdate { .. } => FailureKind::Damaged,
+            Self::NothingApplies { why, .. } => why.kind(),
+            Self::Policy(error) => error.kind(),
             Self::DeltaLayer(DeltaLayerError::Read { source, .. }) => {
                 failure::kind_of_input(source)
             }
@@ -295,6 +353,8 @@ impl Failure for LoadError {
             Self::Store(error) => error.kind(),
             Self::File(error) => error.kind(),
             Self::Sink(error) => error.kind(),
+            Self::Source(error) => error.kind(),
+            Self::Engine(error) => error.kind(),
             Self::Layer(error) => error.kind(),
         }
     }
@@ -302,9 +362,14 @@ impl Failure for LoadError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Archive(error) => error.hint(),
+            Self::Signature(error) => error.hint(),
+            Self::Part(error) => error.hint(),
+            Self::NothingApplies { why, .. } => why.hint(),
+            Self::Policy(error) => error.hint(),
             Self::BaseMissing { .. } => {
                 Some("load the image that the delta was made against first".into())
             }
+            Self::BaseDamaged { files, .. } if !files.is_empty() => Some(CHANGED_HINT.into()),
             Self::BaseDamaged { .. } => Some(REPAIR_HINT.into()),
             Self::NotRepaired { .. } => {
                 Some("an archive of a full image that has these layers repairs them".into())
@@ -326,6 +391,8 @@ impl Failure for LoadError {
             Self::Resolve(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Sink(error) => error.hint(),
+            Self::Source(error) => error.hint(),
+            Self::Engine(error) => error.hint(),
             Self::Layer(error) => error.hint(),
             _ => None,
         }

@@ -9,6 +9,7 @@ use delta::OriginId;
 use delta::librsync::{self, ApplyLimits};
 use delta::native::{DecodeError, LayerDecoder, Limits};
 use delta::read_at::{Concat, FileBasis, ReadAt};
+use engine::EngineError;
 use store::{NewImage, Pins};
 use tarball::{DiffId, Digester};
 
@@ -20,6 +21,7 @@ use crate::delta_image::DeltaFormat;
 use crate::delta_layer::with_member;
 use crate::layer_digest::is_whole;
 use crate::progress::{Progress, Step, moved};
+use crate::sequential::Sequential;
 use crate::sink::{ImageTransaction, SinkError};
 
 pub(super) fn execute<T: ImageTransaction>(
@@ -29,6 +31,7 @@ pub(super) fn execute<T: ImageTransaction>(
     progress: &dyn Progress,
 ) -> Result<LoadReport, LoadError> {
     let _pins = hold_all(&mut sink, plan)?;
+    sink.expect_reads(read_again(plan));
     let impossible = impossible_repairs(plan);
     let (read_bytes, repaired) = match make_layers(candidates, plan, &mut sink, progress) {
         // The next load goes on from what is there.
@@ -59,6 +62,8 @@ pub(super) fn execute<T: ImageTransaction>(
         spooled_bytes: plan.spooled_bytes,
         repaired,
         deleted: Vec::new(),
+        signer: plan.signer.clone(),
+        policy: plan.policy.clone(),
     })
 }
 
@@ -90,6 +95,14 @@ fn make_layers<T: ImageTransaction>(
 /// Whether what was made so far is right, and only the rest did not come.
 fn is_worth_resuming(error: &LoadError, progress: &dyn Progress) -> bool {
     progress.is_stopped() || error.is_input_unreadable()
+}
+
+/// The layers that this load makes and then reads: those that deltas of others are applied to.
+fn read_again(plan: &LoadPlan) -> HashSet<DiffId> {
+    let layers = || plan.images.iter().flat_map(|image| &image.layers);
+    let origins: HashSet<DiffId> = layers().flat_map(|layer| layer.kept_layers()).collect();
+    let made = layers().filter(|layer| layer.action != Action::Present);
+    made.map(|layer| layer.diff_id).filter(|layer| origins.contains(layer)).collect()
 }
 
 /// Bytes of layers that were there before.
@@ -187,9 +200,7 @@ impl Job<'_> {
             Action::Write { stored_bytes } => ("Writing", *stored_bytes),
             Action::Rebuild { stored_bytes, .. } => ("Rebuilding", *stored_bytes),
         };
-        self.begin(action);
-        self.make_new(sink)?;
-        self.progress.end();
+        self.step(action, || self.make_new(sink))?;
         Ok(Made { read_bytes, repaired: None })
     }
 
@@ -216,7 +227,7 @@ impl Job<'_> {
     fn produce<T: ImageTransaction>(&self, sink: &T, out: &mut dyn Write) -> Result<(), LoadError> {
         match &self.layer.action {
             Action::Rebuild { format, origins, .. } => self.rebuild(sink, *format, origins, out),
-            Action::Copy { .. } => self.copy(out),
+            Action::Copy { .. } => self.copy(sink, out),
             Action::Repair(Repair::Blocks { from, .. } | Repair::Whole { from }) => {
                 match from.format {
                     Some(format) => self.rebuild(sink, format, &from.origins, out),
@@ -233,27 +244,44 @@ impl Job<'_> {
         repair: &Repair,
     ) -> Result<Made, LoadError> {
         let diff_id = self.layer.diff_id;
-        self.begin("Repairing");
         let (written_bytes, read_bytes) = match repair {
             Repair::Impossible { .. } => return Ok(Made::default()),
             Repair::Digests => {
-                sink.renew_digests(diff_id)?;
+                self.step("Repairing", || Ok(sink.renew_digests(diff_id, self.progress)?))?;
                 (0, 0)
             }
             Repair::Whole { from } => {
                 sink.replace(diff_id);
-                self.make_new(sink)?;
+                self.step("Repairing", || self.make_new(sink))?;
                 (self.layer.size_bytes.unwrap_or(0), from.stored_bytes)
             }
-            Repair::Blocks { from, .. } => {
-                self.prove(sink)?;
-                let mut mended = sink.repair(diff_id)?;
-                self.produce(sink, &mut mended)?;
-                (sink.finish_repair(mended)?, from.stored_bytes)
-            }
+            Repair::Blocks { from, .. } => (self.mend(sink)?, from.stored_bytes),
         };
-        self.progress.end();
         Ok(Made { read_bytes, repaired: Some(RepairedLayer { diff_id, written_bytes }) })
+    }
+
+    /// Mends the layer in its place; gives how many bytes were written.
+    fn mend<T: ImageTransaction>(&self, sink: &mut T) -> Result<u64, LoadError> {
+        self.step("Checking what is made", || self.prove(sink))?;
+        let mended = self.step("Repairing", || {
+            let inner = sink.repair(self.layer.diff_id)?;
+            let mut out = Counted { inner, progress: self.progress };
+            self.produce(sink, &mut out)?;
+            Ok(out.inner)
+        })?;
+        self.step("Reading again", || Ok(sink.finish_repair(mended, self.progress)?))
+    }
+
+    /// One step of the work on the layer, all of whose bytes pass by.
+    fn step<R>(
+        &self,
+        action: &str,
+        work: impl FnOnce() -> Result<R, LoadError>,
+    ) -> Result<R, LoadError> {
+        self.begin(action);
+        let done = work()?;
+        self.progress.end();
+        Ok(done)
     }
 
     /// Makes the layer for its digest alone: bytes that others will read are written only when all of
@@ -271,13 +299,12 @@ impl Job<'_> {
         }
     }
 
-    /// Another store's layer, checked by the writer as all are.
-    fn copy(&self, out: &mut dyn Write) -> Result<(), LoadError> {
+    /// Another store's layer, or one that an engine has on others; checked by the writer as all are.
+    fn copy<T: ImageTransaction>(&self, sink: &T, out: &mut dyn Write) -> Result<(), LoadError> {
         let layer = self.layer.diff_id;
-        let gone = LoadError::LayerGone { image: self.image.id, layer };
-        let mut found = self.plan.bases.open_layer(layer)?.ok_or(gone)?;
-        let copied = io::copy(&mut found.file, out);
-        copied.map(drop).map_err(|source| match store_error(source) {
+        let found = self.open_origin(sink, layer)?;
+        let copied = io::copy(&mut Sequential::new(found.as_ref()), out);
+        copied.map(drop).map_err(|source| match sink_error(source) {
             Ok(error) => error,
             Err(source) => LoadError::ReadBase { layer, source },
         })
@@ -286,7 +313,7 @@ impl Job<'_> {
     fn write(&self, out: &mut dyn Write) -> Result<(), LoadError> {
         let mut tar = self.candidate.open_layer(self.index)?;
         let copied = io::copy(&mut tar, out);
-        copied.map(drop).map_err(|source| match store_error(source) {
+        copied.map(drop).map_err(|source| match sink_error(source) {
             Ok(error) => error,
             Err(source) => LoadError::ReadLayer { layer: self.layer.diff_id, source },
         })
@@ -303,7 +330,10 @@ impl Job<'_> {
         let mut tar = self.candidate.open_layer(self.index)?;
         let delta_layer = self.candidate.diff_id(self.index);
         with_member(format, delta_layer, &mut tar, |member| match format {
-            DeltaFormat::Silt => self.apply_native(member, origins, &bases, out),
+            DeltaFormat::Silt => {
+                let changed_files = |layer| sink.changed_files(layer);
+                self.apply_native(member, origins, &bases, &changed_files, out)
+            }
             DeltaFormat::Balena => self.apply_balena(member, bases, out),
         })
     }
@@ -313,6 +343,7 @@ impl Job<'_> {
         delta: &mut dyn io::Read,
         origins: &[DiffId],
         bases: &[Arc<dyn ReadAt>],
+        changed_files: &dyn Fn(DiffId) -> Vec<String>,
         out: &mut dyn Write,
     ) -> Result<(), LoadError> {
         let layer = self.layer.diff_id;
@@ -322,7 +353,7 @@ impl Job<'_> {
         let memory_bytes = self.candidate.left_memory_bytes(self.plan.max_memory_bytes);
         let limits = Limits { memory_bytes, output_bytes };
         let error = |source| match source {
-            DecodeError::Output(source) => match store_error(source) {
+            DecodeError::Output(source) => match sink_error(source) {
                 Ok(error) => error,
                 Err(source) => LoadError::ReadLayer { layer, source },
             },
@@ -330,8 +361,13 @@ impl Job<'_> {
                 let suspects = suspects(&source).into_iter().map(|origin| origin.0 as usize);
                 let suspects = suspects.filter_map(|i| Some((*bases.get(i)?, *origins.get(i)?)));
                 let damaged = suspects.filter(|(base, origin)| !is_whole(*base, *origin));
-                let origins = damaged.map(|(_, origin)| origin).collect();
-                LoadError::Decode { layer, origins, source }
+                let origins: Vec<DiffId> = damaged.map(|(_, origin)| origin).collect();
+                match origins.first().map(|origin| (*origin, changed_files(*origin))) {
+                    Some((layer, files)) if !files.is_empty() => {
+                        LoadError::BaseDamaged { layer, files }
+                    }
+                    _ => LoadError::Decode { layer, origins, source },
+                }
             }
         };
         let mut decoder = LayerDecoder::new(delta, &limits).map_err(error)?;
@@ -350,7 +386,7 @@ impl Job<'_> {
         let basis = Concat::new(bases);
         librsync::apply(delta, &basis, out, &ApplyLimits { max_output_bytes }).map_err(
             |source| match source {
-                librsync::ApplyError::Write { source, .. } => match store_error(source) {
+                librsync::ApplyError::Write { source, .. } => match sink_error(source) {
                     Ok(error) => error,
                     Err(source) => LoadError::ReadLayer { layer, source },
                 },
@@ -381,7 +417,7 @@ impl Job<'_> {
             (
                 store::LayerError::WrongDigest { .. } | store::LayerError::WrongSize { .. },
                 Action::Copy { .. },
-            ) => return LoadError::BaseDamaged { layer: self.layer.diff_id },
+            ) => return self.base_damaged(sink, self.layer.diff_id),
             _ => &[],
         };
         let opened = match self.open_origins(sink, origins) {
@@ -390,9 +426,13 @@ impl Job<'_> {
         };
         let damaged = opened.iter().zip(origins).find(|(base, layer)| !is_whole(base, **layer));
         match damaged {
-            Some((_, layer)) => LoadError::BaseDamaged { layer: *layer },
+            Some((_, layer)) => self.base_damaged(sink, *layer),
             None => LoadError::Layer(error),
         }
+    }
+
+    fn base_damaged<T: ImageTransaction>(&self, sink: &T, layer: DiffId) -> LoadError {
+        LoadError::BaseDamaged { layer, files: sink.changed_files(layer) }
     }
 
     /// The origins in order, each opened once however often it is listed.
@@ -434,8 +474,13 @@ fn suspects(error: &DecodeError) -> Vec<OriginId> {
 }
 
 /// The sink's own error, where one came through a writer.
-fn store_error(error: io::Error) -> Result<LoadError, io::Error> {
-    error.downcast::<store::LayerError>().map(LoadError::Layer)
+fn sink_error(error: io::Error) -> Result<LoadError, io::Error> {
+    match error.downcast::<store::LayerError>() {
+        Ok(error) => Ok(LoadError::Layer(error)),
+        Err(error) => {
+            error.downcast::<EngineError>().map(|error| LoadError::Sink(SinkError::Engine(error)))
+        }
+    }
 }
 
 /// Tells of the bytes that pass.

@@ -1,16 +1,22 @@
 //! Opening what is to be loaded: a file, a directory, or a pipe, which is copied first.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use store::Store;
-use tarball::archive::Archive;
-use tarball::{PlatformChoice, ReadLimits};
+use tarball::archive::{Archive, PartFile, SignedIndex};
+use tarball::{Digest, Digester, ReadLimits};
 
-use super::{LoadError, LoadOptions};
+use super::folder::{self, PassedOver};
+use super::{LoadError, LoadOptions, LoadPlan};
+use crate::failure::{Failure, FailureKind};
+use crate::parts::{PartSet, whole_path};
+use crate::place::PlaceRef;
 use crate::progress::{Progress, Step, moved};
 use crate::scratch::scratch_file;
+use crate::trust::Signer;
 
 /// Where the input is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +32,55 @@ pub enum Input {
 pub struct OpenedInput {
     /// What it holds.
     pub archive: Archive,
+    /// Who signed it, where it is signed.
+    pub signer: Option<Signer>,
     /// How much of it was copied into the store's `tmp/`, because it was a pipe.
     pub spooled_bytes: u64,
+    /// Other files of the folder, which could not be loaded.
+    pub passed_over: Vec<PassedOver>,
+    /// The plan, where it had to be made to choose the file.
+    pub(super) planned: RefCell<Option<Box<LoadPlan>>>,
+    parts: Option<PartSet>,
+    file_bytes: Option<u64>,
+}
+
+impl OpenedInput {
+    fn new(archive: Archive, signer: Option<Signer>, spooled_bytes: u64) -> Self {
+        let (passed_over, planned) = (Vec::new(), RefCell::new(None));
+        Self { archive, signer, spooled_bytes, passed_over, planned, parts: None, file_bytes: None }
+    }
+
+    /// Bytes of the file, or of what came through a pipe; `None` of a folder.
+    pub fn size_bytes(&self) -> Option<u64> {
+        self.file_bytes
+    }
+
+    /// The digest of the file and its size, read whole once more; `None` of a folder or a pipe.
+    pub fn digest(&self) -> io::Result<Option<(Digest, u64)>> {
+        let path = self.archive.path();
+        let files = match &self.parts {
+            Some(parts) => parts.open().map_err(io::Error::other)?,
+            None if path.is_file() => vec![File::open(path)?],
+            None => return Ok(None),
+        };
+        let mut digester = Digester::new();
+        for mut file in files {
+            io::copy(&mut file, &mut digester)?;
+        }
+        let bytes = digester.length();
+        Ok(Some((digester.finish(), bytes)))
+    }
+
+    /// The same error, or the part that it comes from.
+    pub(super) fn blame_part(&self, error: LoadError, progress: &dyn Progress) -> LoadError {
+        blame_part(self.parts.as_ref(), error, progress)
+    }
+}
+
+fn blame_part(parts: Option<&PartSet>, error: LoadError, progress: &dyn Progress) -> LoadError {
+    let is_damage = matches!(error.kind(), FailureKind::Damaged | FailureKind::Signature);
+    let wrong = parts.filter(|_| is_damage).and_then(|parts| parts.find_wrong(progress));
+    wrong.map_or(error, LoadError::Part)
 }
 
 /// Opens an input and reads what images it holds.
@@ -41,53 +94,106 @@ pub fn open_input(
     options: &LoadOptions,
     progress: &dyn Progress,
 ) -> Result<OpenedInput, LoadError> {
-    let limits =
-        ReadLimits { decoder_memory_bytes: options.max_memory_bytes, ..Default::default() };
-    let choice = &options.platform;
+    open_input_for(input, store.into(), store, options, progress)
+}
+
+/// The same for what is loaded into any place. Copies of pipes are in `scratch`.
+pub fn open_input_for(
+    input: &Input,
+    place: PlaceRef<'_>,
+    scratch: &Store,
+    options: &LoadOptions,
+    progress: &dyn Progress,
+) -> Result<OpenedInput, LoadError> {
+    let opening = Opening { place, store: scratch, options, progress };
     match input {
-        Input::Stdin => {
-            let path = Path::new("standard input");
-            spool(&mut io::stdin().lock(), path, store, choice, &limits, progress)
+        Input::Stdin => opening.spool(&mut io::stdin().lock(), Path::new("standard input")),
+        Input::Path(path) => opening.path(path),
+    }
+}
+
+pub(super) struct Opening<'a> {
+    /// Where it will be loaded.
+    pub(super) place: PlaceRef<'a>,
+    /// Where copies are.
+    pub(super) store: &'a Store,
+    pub(super) options: &'a LoadOptions,
+    pub(super) progress: &'a dyn Progress,
+}
+
+impl Opening<'_> {
+    pub(super) fn path(&self, path: &Path) -> Result<OpenedInput, LoadError> {
+        if let Some(whole) = whole_path(path) {
+            return self.parts(&whole);
         }
-        Input::Path(path) => open_path(path, store, choice, &limits, progress),
+        let open_error = |source| LoadError::Open { path: path.to_owned(), source };
+        let kind = path.metadata().map_err(open_error)?.file_type();
+        if kind.is_dir() {
+            return match folder::is_of_files(path) {
+                true => folder::choose(self, path),
+                false => self.layout(path),
+            };
+        }
+        let mut file = File::open(path).map_err(open_error)?;
+        if !kind.is_file() && file.rewind().is_err() {
+            return self.spool(&mut file, path);
+        }
+        self.archive(vec![file], path, 0)
     }
-}
 
-fn open_path(
-    path: &Path,
-    store: &Store,
-    choice: &PlatformChoice,
-    limits: &ReadLimits,
-    progress: &dyn Progress,
-) -> Result<OpenedInput, LoadError> {
-    let open_error = |source| LoadError::Open { path: path.to_owned(), source };
-    let kind = path.metadata().map_err(open_error)?.file_type();
-    if kind.is_dir() {
-        let archive = Archive::open_directory(path, choice, limits)?;
-        return Ok(OpenedInput { archive, spooled_bytes: 0 });
+    fn parts(&self, whole: &Path) -> Result<OpenedInput, LoadError> {
+        let parts = PartSet::find(whole)?;
+        match self.archive(parts.open()?, whole, 0) {
+            Ok(opened) => Ok(OpenedInput { parts: Some(parts), ..opened }),
+            Err(error) => Err(blame_part(Some(&parts), error, self.progress)),
+        }
     }
-    let mut file = File::open(path).map_err(open_error)?;
-    if !kind.is_file() && file.rewind().is_err() {
-        return spool(&mut file, path, store, choice, limits, progress);
-    }
-    let archive = Archive::open_file(file, path, choice, limits)?;
-    Ok(OpenedInput { archive, spooled_bytes: 0 })
-}
 
-fn spool(
-    pipe: &mut dyn Read,
-    path: &Path,
-    store: &Store,
-    choice: &PlatformChoice,
-    limits: &ReadLimits,
-    progress: &dyn Progress,
-) -> Result<OpenedInput, LoadError> {
-    let mut file = scratch_file(store)?;
-    progress.begin(&Step::Spooling, None);
-    let spooled_bytes = copy(pipe, &mut file, path, store, progress)?;
-    progress.end();
-    let archive = Archive::open_file(file, path, choice, limits)?;
-    Ok(OpenedInput { archive, spooled_bytes })
+    fn layout(&self, path: &Path) -> Result<OpenedInput, LoadError> {
+        self.options.trust.check_unsigned(path)?;
+        let archive = Archive::open_directory(path, &self.options.platform, &self.limits())?;
+        Ok(OpenedInput::new(archive, None, 0))
+    }
+
+    fn spool(&self, pipe: &mut dyn Read, path: &Path) -> Result<OpenedInput, LoadError> {
+        let mut file = scratch_file(self.store)?;
+        self.progress.begin(&Step::Spooling, None);
+        let spooled_bytes = copy(pipe, &mut file, path, self.store, self.progress)?;
+        self.progress.end();
+        self.archive(vec![file], path, spooled_bytes)
+    }
+
+    /// Opens an archive in one file or several. Where it is signed, the signature is checked before
+    /// anything else of it is read.
+    fn archive(
+        &self,
+        parts: Vec<File>,
+        path: &Path,
+        spooled_bytes: u64,
+    ) -> Result<OpenedInput, LoadError> {
+        let open_error = |source| LoadError::Open { path: path.to_owned(), source };
+        let (choice, limits) = (&self.options.platform, self.limits());
+        let file = PartFile::of(parts).map_err(open_error)?;
+        let file_bytes = Some(file.size());
+        let Some(signed) = SignedIndex::read(&file).map_err(open_error)? else {
+            self.options.trust.check_unsigned(path)?;
+            let archive = Archive::open(file, path, choice, &limits)?;
+            let opened = OpenedInput::new(archive, None, spooled_bytes);
+            return Ok(OpenedInput { file_bytes, ..opened });
+        };
+        let signer = self.options.trust.check(path, &signed)?;
+        self.progress.begin(&Step::CheckingSigned, Some(file.size()));
+        let mut watch = |count| moved(self.progress, count);
+        let archive = Archive::open_signed(file, signed, path, choice, &limits, &mut watch)?;
+        self.progress.end();
+        let opened = OpenedInput::new(archive, Some(signer), spooled_bytes);
+        Ok(OpenedInput { file_bytes, ..opened })
+    }
+
+    fn limits(&self) -> ReadLimits {
+        let decoder_memory_bytes = self.options.max_memory_bytes;
+        ReadLimits { decoder_memory_bytes, ..Default::default() }
+    }
 }
 
 fn copy(

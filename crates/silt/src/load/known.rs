@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use store::{Snapshot, Store, StoredLayer};
+use store::StoredLayer;
 use tarball::{DiffId, ImageId};
 
 use super::LoadError;
 use super::bases::{BaseSnapshots, BaseStores};
+use super::destination::Destination;
 use super::health::Health;
 use crate::delta_image::DeltaImage;
 use crate::layer_digest::is_whole;
@@ -15,8 +16,7 @@ use crate::progress::Progress;
 
 /// Layers and images that are there, or that an earlier part of the load makes.
 pub(super) struct Known<'a> {
-    store: &'a Store,
-    snapshot: &'a Snapshot,
+    destination: &'a Destination<'a>,
     bases: &'a BaseStores,
     base_snapshots: &'a BaseSnapshots,
     /// The layers that were asked for or are made.
@@ -53,13 +53,12 @@ pub(super) struct Base {
 
 impl<'a> Known<'a> {
     pub(super) fn new(
-        store: &'a Store,
-        snapshot: &'a Snapshot,
+        destination: &'a Destination<'a>,
         bases: &'a BaseStores,
         base_snapshots: &'a BaseSnapshots,
     ) -> Self {
         let (places, health, planned) = (HashMap::new(), HashMap::new(), Vec::new());
-        Self { store, snapshot, bases, base_snapshots, places, health, planned }
+        Self { destination, bases, base_snapshots, places, health, planned }
     }
 
     /// Where a layer is or will be.
@@ -73,25 +72,14 @@ impl<'a> Known<'a> {
     }
 
     fn find(&self, layer: DiffId) -> Result<Place, LoadError> {
-        if let Some(found) = self.store.layer(layer)? {
-            // A manifest that knows better than the block digests is one of an image that is there.
-            let expected_bytes = match self.listed_size(layer) {
-                Some(size_bytes) => size_bytes,
-                None => self.store.layer_size(layer)?.unwrap_or(found.size_bytes),
-            };
-            return Ok(match expected_bytes == found.size_bytes {
-                true => Place::Here(found.size_bytes),
-                false => Place::Cut(expected_bytes),
+        if let Some(found) = self.destination.find(layer)? {
+            return Ok(match found.expected_bytes == found.found_bytes {
+                true => Place::Here(found.found_bytes),
+                false => Place::Cut(found.expected_bytes),
             });
         }
         let elsewhere = self.bases.find(layer)?;
         Ok(elsewhere.map_or(Place::Absent, |(_, size_bytes)| Place::Elsewhere(size_bytes)))
-    }
-
-    /// The size that a layer has by the manifest of an image that is here.
-    fn listed_size(&self, layer: DiffId) -> Option<u64> {
-        let layers = self.snapshot.images.iter().flat_map(|image| &image.layers);
-        layers.into_iter().find(|found| found.diff_id == layer).map(|found| found.size_bytes)
     }
 
     /// The size of a layer that is in the store, or will be.
@@ -102,13 +90,26 @@ impl<'a> Known<'a> {
         })
     }
 
+    /// The size of a layer that an engine has, though not on the layers on which it is wanted.
+    pub(super) fn size_on_other_stack(&mut self, layer: DiffId) -> Result<Option<u64>, LoadError> {
+        match self.destination.lists(layer) {
+            Some(true) => self.layer_size(layer),
+            _ => Ok(None),
+        }
+    }
+
+    /// Where the place keeps its data.
+    pub(super) fn root(&self) -> std::path::PathBuf {
+        self.destination.root()
+    }
+
     /// The size of a layer that can be read by the time that a delta needs it; `None` where it is
     /// nowhere. One that has lost its end is damaged, and not missing.
     pub(super) fn origin_size(&mut self, layer: DiffId) -> Result<Option<u64>, LoadError> {
         match self.place(layer)? {
             Place::Here(size) | Place::Planned(size) | Place::Elsewhere(size) => Ok(Some(size)),
             Place::Absent => Ok(None),
-            Place::Cut(_) => Err(LoadError::BaseDamaged { layer }),
+            Place::Cut(_) => Err(LoadError::BaseDamaged { layer, files: Vec::new() }),
         }
     }
 
@@ -145,16 +146,20 @@ impl<'a> Known<'a> {
         let (store, size_bytes) = match self.place(layer)? {
             Place::Planned(_) => return Ok(Health::Whole),
             Place::Absent => return Ok(Health::Lost),
-            Place::Here(size_bytes) | Place::Cut(size_bytes) => (self.store, size_bytes),
+            Place::Here(size_bytes) | Place::Cut(size_bytes) => (None, size_bytes),
             Place::Elsewhere(_) => match self.bases.find(layer)? {
-                Some(found) => found,
+                Some((store, size_bytes)) => (Some(store), size_bytes),
                 None => return Ok(Health::Lost),
             },
         };
         if let Some(health) = self.health.get(&layer) {
             return Ok(health.clone());
         }
-        let health = Health::of(store, StoredLayer { diff_id: layer, size_bytes }, progress)?;
+        let stored = StoredLayer { diff_id: layer, size_bytes };
+        let health = match store {
+            Some(store) => Health::of(store, stored, progress)?,
+            None => self.destination.health(stored, progress)?,
+        };
         self.health.insert(layer, health.clone());
         Ok(health)
     }
@@ -167,7 +172,8 @@ impl<'a> Known<'a> {
     ) -> Result<(), LoadError> {
         for layer in layers {
             if !self.health(*layer, progress)?.is_sound() {
-                return Err(LoadError::BaseDamaged { layer: *layer });
+                let files = self.destination.changed_files(*layer)?;
+                return Err(LoadError::BaseDamaged { layer: *layer, files });
             }
         }
         Ok(())
@@ -177,15 +183,41 @@ impl<'a> Known<'a> {
     pub(super) fn missing(&mut self, layers: &[DiffId]) -> Result<Vec<DiffId>, LoadError> {
         let mut missing = Vec::new();
         for layer in layers {
-            if self.place(*layer)? == Place::Absent {
+            if self.is_absent(*layer)? {
                 missing.push(*layer);
             }
         }
         Ok(missing)
     }
 
-    /// Whether all these layers are in the store, or will be.
+    /// Whether a layer is nowhere, and will not be.
+    fn is_absent(&mut self, layer: DiffId) -> Result<bool, LoadError> {
+        match (self.places.get(&layer), self.destination.lists(layer)) {
+            (None, Some(true)) => Ok(false),
+            _ => Ok(self.place(layer)? == Place::Absent),
+        }
+    }
+
+    /// What needs not be made of a layer that lies on others: its size, where that is known; `None` where
+    /// it is not there, or not on these.
+    pub(super) fn present(&mut self, stack: &[DiffId]) -> Result<Option<Option<u64>>, LoadError> {
+        let Some(layer) = stack.last().copied() else { return Ok(None) };
+        match (self.places.get(&layer), self.destination.has_stack(stack)?) {
+            (Some(Place::Planned(size_bytes)), _) => Ok(Some(Some(*size_bytes))),
+            (_, None) => Ok(self.layer_size(layer)?.map(Some)),
+            (_, Some(false)) => Ok(None),
+            (_, Some(true)) if self.destination.sizes_are_cheap() => {
+                self.layer_size(layer).map(Some)
+            }
+            (_, Some(true)) => Ok(Some(None)),
+        }
+    }
+
+    /// Whether all these layers are in the store, or will be. An engine that lists an image has them.
     pub(super) fn has_all(&mut self, layers: &[DiffId]) -> Result<bool, LoadError> {
+        if self.destination.has_stack(layers)? == Some(true) {
+            return Ok(true);
+        }
         for layer in layers {
             if self.layer_size(*layer)?.is_none() {
                 return Ok(false);
@@ -201,7 +233,7 @@ impl<'a> Known<'a> {
 
     /// Whether the store has this image, damaged or not.
     pub(super) fn is_listed(&self, image: ImageId) -> bool {
-        self.snapshot.get(image).is_some()
+        self.destination.image_layers(image).is_some()
     }
 
     /// The layers of an image that is somewhere or will be.
@@ -209,8 +241,8 @@ impl<'a> Known<'a> {
         if let Some((_, layers)) = self.planned.iter().find(|(id, _)| *id == image) {
             return Some(layers.clone());
         }
-        match self.snapshot.get(image) {
-            Some(stored) => Some(stored.layers.iter().map(|layer| layer.diff_id).collect()),
+        match self.destination.image_layers(image) {
+            Some(layers) => Some(layers),
             None => self.base_snapshots.image_layers(image).map(Arc::from),
         }
     }
@@ -236,11 +268,10 @@ impl<'a> Known<'a> {
 
     /// Whether the file of a layer still has the layer's bytes.
     pub(super) fn is_layer_whole(&self, layer: DiffId) -> Result<bool, LoadError> {
-        let file = match self.store.layer(layer)? {
-            Some(file) => Some(file),
-            None => self.bases.open_layer(layer)?,
-        };
-        let Some(file) = file else { return Ok(true) };
+        if let Some(is_whole) = self.destination.is_layer_whole(layer)? {
+            return Ok(is_whole);
+        }
+        let Some(file) = self.bases.open_layer(layer)? else { return Ok(true) };
         let size_bytes = file.size_bytes;
         Ok(is_whole(&delta::read_at::FileBasis::with_size(file.file, size_bytes), layer))
     }

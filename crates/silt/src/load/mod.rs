@@ -7,29 +7,36 @@
 mod bases;
 mod check;
 mod delete_base;
+mod destination;
 mod error;
 mod execute;
+mod folder;
 mod health;
 mod input;
 mod known;
 mod order;
 mod plan;
 mod repair;
+mod rules;
 mod source;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use store::Store;
 use tarball::{DiffId, ImageId, Name, PlatformChoice};
 
 use crate::delta_image::DeltaImage;
+use crate::place::{EngineTransaction, PlaceRef};
+use crate::policy::{Policy, Verdict};
 use crate::progress::Progress;
+use crate::sink::SinkError;
+use crate::trust::{Demand, SignatureError, SignatureProblem, Signer, Trust};
 
 pub use delete_base::DeletedBase;
 pub use error::LoadError;
-pub use input::{Input, OpenedInput, open_input};
+pub use folder::PassedOver;
+pub use input::{Input, OpenedInput, open_input, open_input_for};
 pub use plan::{Action, How, ImagePlan, LayerPlan, LoadPlan, Room};
 pub use repair::Repair;
 
@@ -52,6 +59,14 @@ pub struct LoadOptions {
     pub base_roots: Vec<PathBuf>,
     /// Whether the base of a delta is removed once its target is there.
     pub delete_base: bool,
+    /// Whose signatures count, and whether there must be one.
+    pub trust: Trust,
+    /// What may be loaded.
+    pub policy: Option<Policy>,
+    /// Whether the policy's rule against older images is set aside.
+    pub allow_downgrade: bool,
+    /// Whether the plan is only shown: it then has the rules that are not kept, and is no error.
+    pub is_dry_run: bool,
 }
 
 impl Default for LoadOptions {
@@ -65,6 +80,10 @@ impl Default for LoadOptions {
             repair: false,
             base_roots: Vec::new(),
             delete_base: false,
+            trust: Trust::default(),
+            policy: None,
+            allow_downgrade: false,
+            is_dry_run: false,
         }
     }
 }
@@ -88,6 +107,10 @@ pub struct LoadReport {
     pub repaired: Vec<RepairedLayer>,
     /// Bases that were removed.
     pub deleted: Vec<DeletedBase>,
+    /// Who signed the input, where it is signed.
+    pub signer: Option<Signer>,
+    /// What the policy said.
+    pub policy: Vec<Verdict>,
 }
 
 /// A layer that was damaged.
@@ -110,15 +133,20 @@ pub struct LoadedImage {
     pub was_present: bool,
 }
 
-/// Plans to load what `input` holds into `store`. Reads all of the input; writes nothing.
-pub fn plan_load(
+/// Plans to load what `input` holds into `place`. Reads all of the input; writes nothing.
+pub fn plan_load<'a>(
     input: &OpenedInput,
-    store: &Store,
+    place: impl Into<PlaceRef<'a>>,
     options: &LoadOptions,
     progress: &dyn Progress,
 ) -> Result<LoadPlan, LoadError> {
+    if let Some(plan) = input.planned.take() {
+        return Ok(*plan);
+    }
     let candidates = source::of_archive(&input.archive);
-    let mut plan = plan::plan(&candidates, store, options, input.spooled_bytes, progress)?;
+    let from = From { signer: input.signer.clone(), spooled_bytes: input.spooled_bytes };
+    let plan = plan::plan(&candidates, place.into(), options, from, progress);
+    let mut plan = plan.map_err(|error| input.blame_part(error, progress))?;
     leave_names_to_the_last(&mut plan);
     Ok(plan)
 }
@@ -134,41 +162,69 @@ fn leave_names_to_the_last(plan: &mut LoadPlan) {
 }
 
 /// Does what `plan` says. All images become visible together, or none does.
-pub fn load(
+pub fn load<'a>(
     input: &OpenedInput,
     plan: &LoadPlan,
-    store: &Store,
+    place: impl Into<PlaceRef<'a>>,
     progress: &dyn Progress,
 ) -> Result<LoadReport, LoadError> {
-    let candidates = source::of_archive(&input.archive);
-    let report = execute::execute(&candidates, plan, store.begin()?, progress)?;
-    delete_base::delete_bases(store, plan, report)
+    execute_in(&source::of_archive(&input.archive), plan, place.into(), progress)
 }
 
-/// Plans to apply the delta image `reference`, which is in `store` already.
-pub fn plan_apply(
-    store: &Store,
+fn execute_in(
+    candidates: &Candidates<'_>,
+    plan: &LoadPlan,
+    place: PlaceRef<'_>,
+    progress: &dyn Progress,
+) -> Result<LoadReport, LoadError> {
+    match place {
+        PlaceRef::Store(store) => {
+            let report = execute::execute(candidates, plan, store.begin()?, progress)?;
+            delete_base::delete_bases(store, plan, report)
+        }
+        PlaceRef::Engine(place) => {
+            let sink = EngineTransaction::begin(place).map_err(SinkError::from)?;
+            execute::execute(candidates, plan, sink, progress)
+        }
+    }
+}
+
+/// Plans to apply the delta image `reference`, which is in `place` already.
+pub fn plan_apply<'a>(
+    place: impl Into<PlaceRef<'a>>,
     reference: &str,
     options: &LoadOptions,
     progress: &dyn Progress,
 ) -> Result<LoadPlan, LoadError> {
-    let delta = source::of_store(store, reference)?;
+    let place = place.into();
+    let delta = source::of_place(place, reference)?;
     if DeltaImage::of(&delta.config)?.is_none() {
         return Err(LoadError::NotADelta { image: delta.config.id });
     }
-    plan::plan(&[delta], store, options, 0, progress)
+    // What is in a place came without a signature, or lost it.
+    if options.trust.demand == Demand::Signed {
+        let problem = SignatureProblem::Unsigned;
+        return Err(SignatureError { path: PathBuf::from(reference), problem }.into());
+    }
+    plan::plan(&[delta], place, options, From::default(), progress)
 }
 
 /// Does what the plan of [`plan_apply`] says.
-pub fn apply(
-    store: &Store,
+pub fn apply<'a>(
+    place: impl Into<PlaceRef<'a>>,
     reference: &str,
     plan: &LoadPlan,
     progress: &dyn Progress,
 ) -> Result<LoadReport, LoadError> {
-    let delta = source::of_store(store, reference)?;
-    let report = execute::execute(&[delta], plan, store.begin()?, progress)?;
-    delete_base::delete_bases(store, plan, report)
+    let place = place.into();
+    execute_in(&[source::of_place(place, reference)?], plan, place, progress)
+}
+
+/// What is known of the input beside its images.
+#[derive(Default)]
+pub(crate) struct From {
+    pub(crate) signer: Option<Signer>,
+    pub(crate) spooled_bytes: u64,
 }
 
 /// The layers of one candidate, numbered as the plan numbers them.

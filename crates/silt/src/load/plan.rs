@@ -7,18 +7,22 @@ use delta::OriginId;
 use delta::native::DecodeError;
 
 use serde::{Serialize, Serializer};
-use store::{FreeSpace, Store};
+use store::FreeSpace;
 use tarball::{DiffId, Digest, ImageConfig, ImageId, Name, Platform};
 
 use super::bases::BaseStores;
 use super::check;
 use super::delete_base::bases_of;
+use super::destination::Destination;
 use super::known::{Base, Known};
 use super::repair::Repair;
 use super::source::Candidate;
-use super::{Candidates, LoadError, LoadOptions, order};
+use super::{Candidates, From, LoadError, LoadOptions, order, rules};
 use crate::delta_image::{DeltaFormat, DeltaImage};
+use crate::place::PlaceRef;
+use crate::policy::Verdict;
 use crate::progress::{Progress, Step};
+use crate::trust::Signer;
 
 /// What a load will do.
 #[derive(Debug, Clone, Serialize)]
@@ -29,6 +33,10 @@ pub struct LoadPlan {
     pub room: Room,
     /// Of the input, bytes that had to be copied because it was a pipe.
     pub spooled_bytes: u64,
+    /// Who signed the input, where it is signed.
+    pub signer: Option<Signer>,
+    /// What the rules of the policy say.
+    pub policy: Vec<Verdict>,
     /// Bases that are removed in the end.
     pub deletes: Vec<ImageId>,
     /// The limit that was planned with holds when the input is read again.
@@ -49,6 +57,8 @@ pub struct Room {
     pub mount_point: PathBuf,
     /// Bytes that the new files take, in whole blocks, beyond what an interrupted load has left of them.
     pub needed_bytes: u64,
+    /// Of these, bytes that an engine stages while it loads, and frees again.
+    pub staged_bytes: u64,
     /// Bytes that are free.
     pub free_bytes: u64,
     /// Files that will be made.
@@ -141,25 +151,33 @@ pub enum Action {
     },
 }
 
+impl LoadPlan {
+    /// Fails where a rule of the policy is not kept, which a plan for looking alone tells.
+    pub fn enforce_policy(&self) -> Result<(), crate::policy::PolicyError> {
+        crate::policy::enforce(&self.policy)
+    }
+}
+
 pub(super) fn plan(
     candidates: &Candidates<'_>,
-    store: &Store,
+    place: PlaceRef<'_>,
     options: &LoadOptions,
-    spooled_bytes: u64,
+    from: From,
     progress: &dyn Progress,
 ) -> Result<LoadPlan, LoadError> {
     if options.tag.is_some() && candidates.len() > 1 {
         return Err(LoadError::TagForSeveral { images: candidates.len() });
     }
-    let snapshot = store.snapshot()?;
+    let destination = Destination::open(place)?;
     let bases = BaseStores::open(&options.base_roots)?;
     let base_snapshots = bases.snapshots()?;
-    let known = Known::new(store, &snapshot, &bases, &base_snapshots);
-    let space = store::free_space(store.root())?;
+    let known = Known::new(&destination, &bases, &base_snapshots);
+    let space = destination.space()?;
     let mut planner = Planner { known, bases: &bases, options, space, progress };
     progress.begin(&Step::CheckingInput, None);
     let deltas = candidates.iter().map(|candidate| DeltaImage::of(&candidate.config));
     let deltas = deltas.collect::<Result<Vec<_>, _>>()?;
+    let policy = rules::judge_all(candidates, &deltas, &destination, options, &from)?;
     let order = order::of(candidates, &deltas, &mut planner.known)?;
     let mut images: Vec<Option<ImagePlan>> = candidates.iter().map(|_| None).collect();
     for number in &order {
@@ -167,18 +185,29 @@ pub(super) fn plan(
     }
     let images: Vec<ImagePlan> = images.into_iter().flatten().collect();
     progress.end();
-    let room = room_for(store, &images)?;
+    let room = room_for(&destination, &images)?;
     if room.needed_bytes > room.free_bytes
         || room.free_inodes.is_some_and(|free| room.needed_inodes > free)
     {
         return Err(LoadError::NoRoom { room: Box::new(room) });
     }
-    let deletes = match options.delete_base {
-        true => bases_of(&snapshot, candidates, &images)?,
-        false => Vec::new(),
+    let deletes = match destination.snapshot() {
+        Some(snapshot) if options.delete_base => bases_of(snapshot, candidates, &images)?,
+        _ => Vec::new(),
     };
     let max_memory_bytes = options.max_memory_bytes;
-    Ok(LoadPlan { images, room, spooled_bytes, deletes, max_memory_bytes, order, bases })
+    let From { signer, spooled_bytes } = from;
+    Ok(LoadPlan {
+        images,
+        room,
+        spooled_bytes,
+        signer,
+        policy,
+        deletes,
+        max_memory_bytes,
+        order,
+        bases,
+    })
 }
 
 pub(super) struct Planner<'a> {
@@ -242,17 +271,20 @@ impl Planner<'_> {
     /// What is done for a layer, damaged or not.
     fn layer(&mut self, of: &Of<'_>) -> Result<LayerPlan, LoadError> {
         let diff_id = of.diff_id();
-        match self.known.layer_size(diff_id)? {
-            Some(size_bytes) => {
-                let size_bytes = Some(size_bytes);
-                Ok(LayerPlan { diff_id, size_bytes, action: Action::Present })
-            }
+        match self.known.present(&of.target.diff_ids[..=of.index])? {
+            Some(size_bytes) => Ok(LayerPlan { diff_id, size_bytes, action: Action::Present }),
             None => self.made_layer(of),
         }
     }
 
     /// How a layer is made that is not here.
     pub(super) fn made_layer(&mut self, of: &Of<'_>) -> Result<LayerPlan, LoadError> {
+        if !of.is_in_input()
+            && let Some(size_bytes) = self.known.size_on_other_stack(of.diff_id())?
+        {
+            let action = Action::Copy { from: self.known.root() };
+            return Ok(LayerPlan { diff_id: of.diff_id(), size_bytes: Some(size_bytes), action });
+        }
         if !of.is_in_input()
             && let Some((store, size_bytes)) = self.bases.find(of.diff_id())?
         {
@@ -267,11 +299,7 @@ impl Planner<'_> {
 
     /// A native delta records the target's names; a `balena` delta's own names become the target's.
     fn names(&self, candidate: &Candidate<'_>, delta: Option<&DeltaImage>) -> Vec<Name> {
-        match (&self.options.tag, delta) {
-            (Some(tag), _) => vec![tag.clone()],
-            (None, Some(delta)) if delta.format == DeltaFormat::Silt => delta.names.clone(),
-            _ => candidate.names.clone(),
-        }
+        names_of(self.options, candidate, delta)
     }
 
     fn full_layer(
@@ -371,6 +399,18 @@ impl Planner<'_> {
     }
 }
 
+pub(super) fn names_of(
+    options: &LoadOptions,
+    candidate: &Candidate<'_>,
+    delta: Option<&DeltaImage>,
+) -> Vec<Name> {
+    match (&options.tag, delta) {
+        (Some(tag), _) => vec![tag.clone()],
+        (None, Some(delta)) if delta.format == DeltaFormat::Silt => delta.names.clone(),
+        _ => candidate.names.clone(),
+    }
+}
+
 /// One layer of an image that is to be loaded.
 pub(super) struct Of<'a> {
     pub(super) candidate: &'a Candidate<'a>,
@@ -442,11 +482,11 @@ const MANIFEST_BYTES: (u64, u64) = (256, 4096);
 const INDEX_BYTES: (u64, u64) = (512, 512);
 
 /// The new index lies beside the old one for a moment, and everything in whole blocks.
-fn room_for(store: &Store, images: &[ImagePlan]) -> Result<Room, LoadError> {
-    let free = store::free_space(store.root())?;
+fn room_for(destination: &Destination<'_>, images: &[ImagePlan]) -> Result<Room, LoadError> {
+    let free = destination.space()?;
     let block_bytes = free.block_size_bytes.max(1);
     let mut needed = Needed { block_bytes, bytes: 0, inodes: 0 };
-    let (mut index_bytes, mut mended_bytes) = (0, 0u64);
+    let (mut index_bytes, mut mended_bytes, mut staged_bytes) = (0, 0u64, 0u64);
     for image in images {
         if image.how != How::Present {
             index_bytes += INDEX_BYTES.0 * image.names.len() as u64 + INDEX_BYTES.1;
@@ -464,16 +504,23 @@ fn room_for(store: &Store, images: &[ImagePlan]) -> Result<Room, LoadError> {
                 continue;
             }
             let size_bytes = layer.size_bytes.unwrap_or(0);
-            needed.add(size_bytes, store.left_bytes(layer.diff_id)?);
-            needed.add(store::blocks_file_size_bytes(size_bytes), 0);
+            needed.add(size_bytes, destination.left_bytes(layer.diff_id)?);
+            match (destination.stages(), store::blocks_file_size_bytes(size_bytes)) {
+                (true, _) => staged_bytes = staged_bytes.saturating_add(size_bytes),
+                (false, 0) => {}
+                (false, blocks_bytes) => needed.add(blocks_bytes, 0),
+            }
         }
     }
-    if index_bytes > 0 {
+    if index_bytes > 0
+        && let Some(store) = destination.store()
+    {
         needed.add(store.index_size_bytes() + index_bytes, 0);
     }
     Ok(Room {
         mount_point: free.mount_point,
-        needed_bytes: needed.bytes,
+        needed_bytes: needed.bytes.saturating_add(staged_bytes),
+        staged_bytes,
         free_bytes: free.free_bytes,
         needed_inodes: needed.inodes,
         free_inodes: free.free_inodes,

@@ -2,13 +2,13 @@
 
 use std::io::Read;
 
-use delta::read_at::FileBasis;
-use store::{Store, StoredImage};
 use tarball::archive::{Archive, ArchivedImage};
 use tarball::{DiffId, ImageConfig, Name};
 
 use super::LoadError;
 use crate::layer_digest::is_whole;
+use crate::place::{PlaceRef, SourceImage, SourceLayer};
+use crate::sequential::Sequential;
 
 /// An image of the input: plain, or a delta.
 pub(super) struct Candidate<'a> {
@@ -21,7 +21,7 @@ pub(super) struct Candidate<'a> {
 
 enum Layers<'a> {
     Archive(&'a Archive, &'a ArchivedImage),
-    Store(&'a Store),
+    Image(Box<SourceImage>),
 }
 
 pub(super) fn of_archive(archive: &Archive) -> Vec<Candidate<'_>> {
@@ -37,17 +37,19 @@ fn candidate_of<'a>(archive: &'a Archive, image: &'a ArchivedImage) -> Candidate
     }
 }
 
-pub(super) fn of_store<'a>(store: &'a Store, reference: &str) -> Result<Candidate<'a>, LoadError> {
-    let snapshot = store.snapshot()?;
-    let image: &StoredImage = snapshot.resolve(reference)?;
-    let raw = store.read_config(image.id)?;
-    let config = ImageConfig::parse(raw)
-        .map_err(|source| LoadError::StoredConfig { image: image.id, source })?;
+pub(super) fn of_place(
+    place: PlaceRef<'_>,
+    reference: &str,
+) -> Result<Candidate<'static>, LoadError> {
+    let image = match place {
+        PlaceRef::Store(store) => SourceImage::of_store(store, reference)?,
+        PlaceRef::Engine(place) => SourceImage::of_engine(place, reference)?,
+    };
     Ok(Candidate {
-        config,
+        config: image.config.clone(),
         names: image.names.clone(),
         manifest: None,
-        layers: Layers::Store(store),
+        layers: Layers::Image(Box::new(image)),
     })
 }
 
@@ -56,10 +58,7 @@ impl Candidate<'_> {
     pub(super) fn stored_bytes(&self, index: usize) -> Option<u64> {
         match &self.layers {
             Layers::Archive(_, image) => image.layers[index].stored.map(|stored| stored.bytes),
-            Layers::Store(store) => {
-                let layer = store.layer(self.config.diff_ids[index]).ok()?;
-                layer.map(|layer| layer.size_bytes)
-            }
+            Layers::Image(image) => image.layers.get(index).map(SourceLayer::size_bytes),
         }
     }
 
@@ -68,7 +67,7 @@ impl Candidate<'_> {
     pub(super) fn left_memory_bytes(&self, max_memory_bytes: u64) -> u64 {
         match &self.layers {
             Layers::Archive(archive, _) => archive.left_memory_bytes().min(max_memory_bytes),
-            Layers::Store(_) => max_memory_bytes,
+            Layers::Image(_) => max_memory_bytes,
         }
     }
 
@@ -80,14 +79,9 @@ impl Candidate<'_> {
             Layers::Archive(archive, image) => {
                 Ok(Box::new(archive.open_layer(&image.layers[index])?))
             }
-            Layers::Store(store) => match store.layer(diff_id)? {
-                Some(layer) => {
-                    let stored = FileBasis::with_size(layer.file, layer.size_bytes);
-                    match is_whole(&stored, diff_id) {
-                        true => Ok(Box::new(stored.into_file())),
-                        false => Err(LoadError::StoredDelta { layer: diff_id }),
-                    }
-                }
+            Layers::Image(image) => match image.layers.get(index) {
+                Some(layer) if is_whole(layer, diff_id) => Ok(Box::new(Sequential::new(layer))),
+                Some(_) => Err(LoadError::StoredDelta { layer: diff_id }),
                 None => Err(LoadError::MissingLayer { image: self.config.id, layer: diff_id }),
             },
         }

@@ -9,7 +9,7 @@ use tarball::{DiffId, Digest, ImageId};
 
 use super::QueryError;
 use super::place::{DamagedFile, files_in};
-use crate::progress::{Progress, Step};
+use crate::progress::{Progress, Step, passed};
 
 /// What reading every byte has shown.
 #[derive(Debug, Default, Serialize)]
@@ -92,7 +92,7 @@ pub fn verify(
         .filter(|layer| layer.images.iter().any(is_wanted))
         .fold(0, |sum: u64, layer| sum.saturating_add(layer.size_bytes));
     progress.begin(&Step::Verifying, Some(wanted_bytes));
-    let report = store.verify(images, &mut |bytes| progress.advance(bytes));
+    let report = store.verify(images, &mut |bytes| passed(progress, bytes));
     progress.end();
     let mut found = Verification::of(report?);
     for damage in found.damage.iter_mut().filter(|damage| !damage.ranges.is_empty()) {

@@ -1,5 +1,6 @@
 //! The root file system of an image, written into a directory.
 
+use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use tarball::{DiffId, Digester, ImageId};
 
 use super::QueryError;
 use crate::failure::{Failure, FailureKind, is_full};
-use crate::progress::{NoProgress, Progress, Step};
+use crate::progress::{NoProgress, Progress, Step, moved};
 
 /// What was unpacked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -28,7 +29,8 @@ pub struct Unpacked {
     pub skipped: Vec<String>,
 }
 
-/// An image could not be unpacked. The directory is left as far as it came.
+/// An image could not be unpacked. The directory is left as far as it came, and cleared where the user
+/// wanted to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackImageError {
     /// The image or its layers could not be found.
@@ -85,12 +87,35 @@ pub fn unpack(
             open: Box::new(move || Ok(Box::new(CheckedLayer::new(file, progress)))),
         })
         .collect();
+    let was_there = directory.exists();
     progress.begin(&Step::Unpacking, Some(image.compute_size_bytes()));
     let report = tarball::unpack::unpack(&layers, directory, &UnpackOptions::default());
     progress.end();
     match report {
         Ok(report) => Ok(Unpacked::of(image.id, report)),
+        Err(error) if progress.is_stopped() => {
+            clear(directory, was_there, &error);
+            Err(error.into())
+        }
         Err(error) => Err(blamed(error, &files)),
+    }
+}
+
+/// Removes what was unpacked, as far as there is time for it: half a root file system is worse than none.
+fn clear(directory: &Path, was_there: bool, error: &UnpackError) {
+    // Where the directory itself was refused, nothing in it is ours.
+    if matches!(error, UnpackError::Directory { .. }) {
+        return;
+    }
+    // What cannot be removed stays; that the work was not done is said anyway.
+    if !was_there {
+        let _ = fs::remove_dir_all(directory);
+        return;
+    }
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_directory = entry.file_type().is_ok_and(|found| found.is_dir());
+        let _ = if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     }
 }
 
@@ -129,7 +154,7 @@ impl Read for CheckedLayer<'_> {
         use std::os::unix::fs::FileExt;
         let count = self.file.file.read_at(buffer, self.offset)?;
         self.offset += count as u64;
-        self.progress.advance(count as u64);
+        moved(self.progress, count)?;
         if let Some(digester) = &mut self.digester {
             digester.update(&buffer[..count]);
         }

@@ -51,6 +51,20 @@ pub enum SaveError {
     /// The archive could not be made.
     #[error(transparent)]
     Archive(#[from] WriteError),
+    /// A key that should sign cannot be read.
+    #[error("cannot read the key {}: {why}", path.display())]
+    Key {
+        /// The key.
+        path: PathBuf,
+        /// Why not.
+        why: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An archive that should be signed is for several platforms, of which others were left out.
+    #[error("{} has images for several platforms, and one signature is of all", path.display())]
+    SeveralPlatforms {
+        /// The archive.
+        path: PathBuf,
+    },
     /// The archive could not be compressed or written.
     #[error("cannot compress the archive")]
     Compress {

@@ -3,6 +3,8 @@
 mod blob;
 mod error;
 mod output;
+mod parts;
+mod sign;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -18,25 +20,29 @@ use crate::delta_image::{DeltaFormat, DeltaImage};
 use crate::gzip::GzipWriter;
 use crate::progress::{Progress, Step};
 
+pub use crate::durable::remove_unfinished;
 pub use error::SaveError;
 pub use output::Output;
+pub use sign::{SignWith, Signing, read_secret_key, sign_archive};
 pub use tarball::write::ArchiveFormat;
 
 use blob::{Packing, SavedBlob};
 
 /// How to save.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct SaveOptions {
     /// Which kind of archive.
     pub format: ArchiveFormat,
     /// How the archive is compressed as a whole. `None`: deltas by gzip where that is smaller, other
     /// images not at all.
     pub compress: Option<Compress>,
+    /// What signs the archive, which is then not compressed as a whole.
+    pub sign: Option<Signing>,
 }
 
 impl Default for SaveOptions {
     fn default() -> Self {
-        Self { format: ArchiveFormat::DockerArchive, compress: None }
+        Self { format: ArchiveFormat::DockerArchive, compress: None, sign: None }
     }
 }
 
@@ -61,6 +67,8 @@ pub struct SaveReport {
     pub compress: Compress,
     /// The images in it.
     pub images: Vec<ImageId>,
+    /// In how many files it is, where it was split.
+    pub parts: Option<u64>,
 }
 
 /// Saves images of the store. An image that is given by its ID is saved without a name.
@@ -200,17 +208,22 @@ fn write_items(
     progress: &dyn Progress,
 ) -> Result<SaveReport, SaveError> {
     let images: Vec<ImageToWrite<'_>> = items.iter().map(Item::to_write).collect();
-    let plan = plan_archive(options.format, &images)?;
+    let mut plan = plan_archive(options.format, &images)?;
+    if let Some(signing) = &options.sign {
+        signing.sign(&mut plan);
+    }
     let compress = match options.compress {
+        _ if options.sign.is_some() => Compress::None,
         Some(compress) => compress,
         None if items.iter().all(|item| item.is_delta) => smaller(&plan)?,
         None => Compress::None,
     };
     progress.begin(&Step::Saving, Some(plan.bytes));
     let bytes = output::write(output, progress, |out| write_compressed(&plan, compress, out))?;
+    let parts = output::part_count(output, bytes);
     progress.end();
     let images = items.iter().map(|item| item.config.id).collect();
-    Ok(SaveReport { bytes, compress, images })
+    Ok(SaveReport { bytes, compress, images, parts })
 }
 
 /// Whether gzip makes the archive smaller: tried, since it is the only way to know.

@@ -1,15 +1,15 @@
 //! Where an archive goes. A file appears under its name when it is whole and on the device: a stick
 //! that is pulled too early has no file rather than half of one.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use tempfile::NamedTempFile;
 
 use super::SaveError;
+use super::parts::PartsWriter;
+use crate::durable::{new_beside, sync_folder_of};
 use crate::progress::{Progress, moved};
 
 /// As many links as Linux follows.
@@ -20,6 +20,13 @@ const MAX_LINKS: usize = 40;
 pub enum Output {
     /// A file, which is replaced; a pipe or a device is written to.
     Path(PathBuf),
+    /// Files `PATH.000`, `PATH.001`, … of at most so many bytes.
+    Parts {
+        /// The name before the numbers.
+        path: PathBuf,
+        /// Bytes of each but the last.
+        part_bytes: u64,
+    },
     /// Standard output.
     Stdout,
 }
@@ -41,6 +48,20 @@ pub(super) fn write(
             write_stream(file, path, progress, write)
         }
         Output::Path(path) => write_file(path, progress, write),
+        Output::Parts { path, part_bytes } => {
+            let mut parts = PartsWriter::new(path, *part_bytes);
+            let bytes = write_stream(&mut parts, path, progress, write)?;
+            parts.finish().map_err(|source| SaveError::write(path, source))?;
+            Ok(bytes)
+        }
+    }
+}
+
+/// In how many files so many bytes went.
+pub(super) fn part_count(output: &Output, bytes: u64) -> Option<u64> {
+    match output {
+        Output::Parts { part_bytes, .. } => Some(bytes.div_ceil(*part_bytes)),
+        Output::Path(_) | Output::Stdout => None,
     }
 }
 
@@ -68,17 +89,11 @@ fn write_file(
 ) -> Result<u64, SaveError> {
     let write_error = |source| SaveError::write(path, source);
     let target = follow_links(path).map_err(write_error)?;
-    let folder = match target.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let name = target.file_name().map(|name| name.to_string_lossy().into_owned());
-    let prefix = format!(".{}.", name.unwrap_or_default());
-    let mut temporary = new_beside(folder, &prefix).map_err(write_error)?;
+    let mut temporary = new_beside(&target).map_err(write_error)?;
     let bytes = write_stream(temporary.as_file_mut(), path, progress, write)?;
     temporary.as_file().sync_all().map_err(write_error)?;
     temporary.persist(&target).map_err(|error| write_error(error.error))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(write_error)?;
+    sync_folder_of(&target).map_err(write_error)?;
     Ok(bytes)
 }
 
@@ -95,18 +110,6 @@ fn follow_links(path: &Path) -> io::Result<PathBuf> {
         path = path.parent().unwrap_or(Path::new("")).join(next);
     }
     Err(Errno::LOOP.into())
-}
-
-/// A new file in `folder`. The error is the system's own, without a name that nobody asked for.
-fn new_beside(folder: &Path, prefix: &str) -> io::Result<NamedTempFile> {
-    let mut refused = None;
-    let open = |path: &Path| {
-        // As any new file: what the umask leaves of rw for all.
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o666).open(path);
-        opened.inspect_err(|error| refused = error.raw_os_error())
-    };
-    let made = tempfile::Builder::new().prefix(prefix).make_in(folder, open);
-    made.map_err(|error| refused.map_or(error, io::Error::from_raw_os_error))
 }
 
 /// Counts and tells of the bytes that pass.

@@ -151,7 +151,7 @@ impl Device {
     /// Makes a delta and keeps it as `tag`.
     pub fn keep_delta(&self, base: &str, target: &str, format: DeltaFormat, tag: &str) -> ImageId {
         let options = DeltaOptions { format, ..DeltaOptions::default() };
-        self.delta(base, target, &options).keep(&[name(tag)], &NoProgress).unwrap()
+        self.delta(base, target, &options).keep(&self.store, &[name(tag)], &NoProgress).unwrap()
     }
 
     pub fn save(&self, references: &[&str], format: ArchiveFormat) -> Vec<u8> {
@@ -178,7 +178,7 @@ impl Device {
         let layers: Vec<_> = stored.layers.iter().map(|layer| layer.diff_id).collect();
         assert_eq!(layers, image.diff_ids());
         assert_eq!(self.store.read_config(image.id()).unwrap(), image.config);
-        let report = self.store.verify(&[image.id()], &mut |_| {}).unwrap();
+        let report = self.store.verify(&[image.id()], &mut |_| Ok(())).unwrap();
         assert!(report.is_whole(), "{report:?}");
     }
 

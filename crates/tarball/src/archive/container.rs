@@ -8,6 +8,7 @@ use super::file_range::FileRange;
 use super::layout_directory::LayoutDirectory;
 use super::limits::MetadataBudget;
 use super::member_name::shorten;
+use super::part_file::PartFile;
 use super::tar_file::TarFile;
 use crate::compression::Compression;
 use crate::digest::Digest;
@@ -67,10 +68,33 @@ impl Container {
                     .map(Some)
                     .map_err(|error| ArchiveFault::reading(name, error)),
             },
-            Self::Directory(directory) => Ok(directory.file(name)?.map(|found| {
-                let range = FileRange::new(Arc::new(found.file), 0, found.size);
-                Box::new(range) as Box<dyn Read + Send>
-            })),
+            Self::Directory(directory) => match directory.file(name)? {
+                None => Ok(None),
+                Some(found) => {
+                    let file = PartFile::of(vec![found.file]);
+                    let file = file.map_err(|error| ArchiveFault::reading(name, error))?;
+                    Ok(Some(Box::new(FileRange::new(Arc::new(file), 0, found.size))))
+                }
+            },
+        }
+    }
+
+    /// The file that has the stored bytes of a file as they are, and where they begin; `None` where they
+    /// come out of a compressed tar.
+    pub(super) fn place(
+        &self,
+        name: &str,
+    ) -> Result<Option<(Arc<PartFile>, u64)>, Box<ArchiveFault>> {
+        match self {
+            Self::Tar(tar) => Ok(tar.index.find(name)?.and_then(|member| tar.place(member))),
+            Self::Directory(directory) => match directory.file(name)? {
+                None => Ok(None),
+                Some(found) => {
+                    let file = PartFile::of(vec![found.file]);
+                    let file = file.map_err(|error| ArchiveFault::reading(name, error))?;
+                    Ok(Some((Arc::new(file), 0)))
+                }
+            },
         }
     }
 

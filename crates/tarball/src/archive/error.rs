@@ -138,6 +138,20 @@ pub enum ArchiveFault {
         /// What is there.
         found: Vec<Platform>,
     },
+    /// It has a signature, and is not written as a signed archive is: something is not covered.
+    #[error("is signed, and not as a signed archive is written: {why}, at byte {offset}")]
+    NotCanonical {
+        /// Where in the archive.
+        offset: u64,
+        /// What is not as it should be.
+        why: &'static str,
+    },
+    /// A member of a signed archive is not what its index implies.
+    #[error("member {member:?} is not what the signed index implies")]
+    NotImplied {
+        /// The name.
+        member: String,
+    },
     /// The archive has no image that Silt reads.
     #[error("holds no image")]
     NoImage,

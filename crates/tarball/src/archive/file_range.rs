@@ -1,22 +1,21 @@
 //! A part of a file, read at its own position: several can be read at once.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use super::part_file::PartFile;
 use crate::tar_stream::Skip;
 
 /// Bytes `position..end` of a file.
 #[derive(Debug, Clone)]
 pub(super) struct FileRange {
-    file: Arc<File>,
+    file: Arc<PartFile>,
     position: u64,
     end: u64,
 }
 
 impl FileRange {
-    pub(super) fn new(file: Arc<File>, offset: u64, length: u64) -> Self {
+    pub(super) fn new(file: Arc<PartFile>, offset: u64, length: u64) -> Self {
         Self { file, position: offset, end: offset.saturating_add(length) }
     }
 }

@@ -18,11 +18,14 @@ mod layout;
 mod layout_directory;
 mod limits;
 mod member_name;
+mod part_file;
+mod signed;
 mod tar_file;
 mod tar_index;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::compression::{Compression, MemoryBudget};
 use crate::config::ImageConfig;
@@ -34,6 +37,8 @@ use crate::platform::{Platform, PlatformChoice};
 pub use error::{ArchiveError, ArchiveFault, FaultKind};
 pub use layer_reader::{LayerReader, StoredReader};
 pub use limits::ReadLimits;
+pub use part_file::PartFile;
+pub use signed::{SIGNATURE, SignedIndex, Watch};
 
 use container::Container;
 use images::FoundImages;
@@ -119,6 +124,19 @@ impl Archive {
         choice: &PlatformChoice,
         limits: &ReadLimits,
     ) -> Result<Self, ArchiveError> {
+        match PartFile::of(vec![file]) {
+            Ok(file) => Self::open(file, path, choice, limits),
+            Err(_) => Err(ArchiveError::new(path, ArchiveFault::NotSeekable.into())),
+        }
+    }
+
+    /// The same for a file that may lie in several parts.
+    pub fn open(
+        file: PartFile,
+        path: &Path,
+        choice: &PlatformChoice,
+        limits: &ReadLimits,
+    ) -> Result<Self, ArchiveError> {
         let mut budget = MetadataBudget::new(limits);
         let memory = MemoryBudget::new(limits.decoder_memory_bytes);
         TarFile::open(file, limits, &memory, &mut budget)
@@ -183,6 +201,14 @@ impl Archive {
     pub fn open_layer(&self, layer: &ArchivedLayer) -> Result<LayerReader, ArchiveError> {
         layer_reader::open_layer(&self.container, &self.path, layer, &self.memory)
             .map_err(|fault| ArchiveError::new(&self.path, fault))
+    }
+
+    /// The file in which the uncompressed tar of a layer lies as it is, and where it begins: it can be read
+    /// at random, and nothing checks it. `None` where it is compressed, alone or with the archive.
+    pub fn plain_layer(&self, layer: &ArchivedLayer) -> Option<(Arc<PartFile>, u64)> {
+        let stored = layer.stored.filter(|stored| stored.compression == Compression::None)?;
+        let place = self.container.place(&layer.member).ok().flatten();
+        place.filter(|_| stored.bytes > 0)
     }
 
     /// Opens the stored bytes of a layer of this archive, still compressed.

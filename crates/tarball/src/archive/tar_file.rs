@@ -1,13 +1,13 @@
 //! A tar in a file, plain or compressed as a whole.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
+use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::ArchiveFault;
 use super::file_range::FileRange;
 use super::limits::{MetadataBudget, ReadLimits};
+use super::part_file::PartFile;
+use super::signed::SIGNATURE;
 use super::tar_index::{StoredMember, TarIndex, read_index};
 use crate::compression::{Compression, Decoder, MemoryBudget};
 use crate::tar_stream::{Discard, Skip};
@@ -23,7 +23,7 @@ pub(super) struct TarFile {
 /// The file. Where it is compressed, one decompressor is kept, so that members which are read in
 /// the order in which they lie are decompressed once.
 struct CompressedFile {
-    file: Arc<File>,
+    file: Arc<PartFile>,
     size: u64,
     compression: Compression,
     memory: MemoryBudget,
@@ -39,12 +39,12 @@ struct Cursor {
 impl TarFile {
     /// Finds all members. A compressed file is decompressed once to its end, which checks it.
     pub(super) fn open(
-        mut file: File,
+        file: PartFile,
         limits: &ReadLimits,
         memory: &MemoryBudget,
         budget: &mut MetadataBudget,
     ) -> Result<Self, Box<ArchiveFault>> {
-        let size = file.seek(SeekFrom::End(0)).map_err(|_| ArchiveFault::NotSeekable)?;
+        let size = file.size();
         if size == 0 {
             return Err(ArchiveFault::NotAnArchive { why: "it is empty" }.into());
         }
@@ -61,7 +61,31 @@ impl TarFile {
             Compression::None => read_index(bytes.range(0, size), limits, false, budget)?,
             _ => read_index(bytes.cursor().decoder, limits, true, budget)?,
         };
+        // What stands where it covers nothing must not look as if it did.
+        if index.find(SIGNATURE)?.is_some() {
+            let why = "its signature is not where that of a signed archive is";
+            return Err(ArchiveFault::NotCanonical { offset: 0, why }.into());
+        }
         Ok(Self { index, compression, bytes: Arc::new(bytes) })
+    }
+
+    /// A plain tar whose members were found already.
+    pub(super) fn of_index(file: Arc<PartFile>, index: TarIndex) -> Self {
+        let bytes = CompressedFile {
+            size: file.size(),
+            file,
+            compression: Compression::None,
+            // Nothing is decompressed but members, each with a budget of its own.
+            memory: MemoryBudget::new(0),
+            parked: Mutex::new(None),
+        };
+        Self { index, compression: Compression::None, bytes: Arc::new(bytes) }
+    }
+
+    /// The file and where a member's bytes begin in it, where the tar is not compressed.
+    pub(super) fn place(&self, member: &StoredMember) -> Option<(Arc<PartFile>, u64)> {
+        let is_plain = self.compression == Compression::None && member.kept.is_none();
+        is_plain.then(|| (Arc::clone(&self.bytes.file), member.offset))
     }
 
     /// The stored bytes of a member.
@@ -80,7 +104,7 @@ impl TarFile {
     }
 }
 
-fn detect(file: &File) -> io::Result<Compression> {
+fn detect(file: &PartFile) -> io::Result<Compression> {
     let mut head = [0; Compression::DETECT_BYTES];
     let mut filled = 0;
     while filled < head.len() {

@@ -170,6 +170,16 @@ impl TarIndex {
         Err(unreadable(name, "is a link to a link without end").into())
     }
 
+    /// Adds a member that was found by other means.
+    pub(super) fn add_file(
+        &mut self,
+        name: String,
+        member: StoredMember,
+        budget: &mut MetadataBudget,
+    ) -> Result<(), Box<ArchiveFault>> {
+        self.insert(name, Some(Entry::File(member)), budget)
+    }
+
     fn insert(
         &mut self,
         name: String,

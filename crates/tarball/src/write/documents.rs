@@ -18,6 +18,9 @@ pub(super) struct Document {
     pub(super) digest: Option<Digest>,
 }
 
+/// The whole of `oci-layout`.
+pub(crate) const LAYOUT_BYTES: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
 /// One image of `manifest.json`. Docker's field order.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -46,7 +49,7 @@ pub(super) fn make(
         blobs.push(blob(manifest));
         blobs.push(blob(image.config.raw.clone()));
     }
-    let layout = br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec();
+    let layout = LAYOUT_BYTES.to_vec();
     let mut documents =
         vec![plain("oci-layout", layout), plain("index.json", json(&index(entries))?)];
     if format == ArchiveFormat::DockerArchive {

@@ -23,7 +23,13 @@ use crate::name::Name;
 pub use error::WriteError;
 
 use documents::Document;
+pub(crate) use documents::LAYOUT_BYTES;
+pub(crate) use tar_writer::member_header;
+
 use tar_writer::{TarWriter, member_bytes};
+
+/// Where `index.json` stands among the documents.
+const INDEX_PLACE: usize = 1;
 
 /// Which kind of archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +124,29 @@ pub fn plan_archive<'p, 'a>(
     Ok(ArchivePlan { bytes, documents, layers })
 }
 
+/// The names and bytes of all documents that an archive of these images has.
+pub(crate) fn all_documents(
+    format: ArchiveFormat,
+    images: &[ImageToWrite<'_>],
+) -> Result<Vec<(String, Vec<u8>)>, WriteError> {
+    let documents = documents::make(format, images)?;
+    Ok(documents.into_iter().map(|document| (document.name, document.bytes)).collect())
+}
+
 impl ArchivePlan<'_, '_> {
+    /// The bytes of `index.json`: all else is named in it by digests.
+    pub fn index(&self) -> &[u8] {
+        &self.documents[INDEX_PLACE].bytes
+    }
+
+    /// Puts a signature of [`ArchivePlan::index`] after it (`docs/formats/signed.md`).
+    pub fn sign(&mut self, signature: Vec<u8>) {
+        self.bytes = self.bytes.saturating_add(member_bytes(signature.len() as u64));
+        let name = crate::archive::SIGNATURE.to_owned();
+        let document = Document { name, bytes: signature, digest: None };
+        self.documents.insert(INDEX_PLACE + 1, document);
+    }
+
     /// Writes the archive and returns its size.
     pub fn write(&self, out: &mut dyn Write) -> Result<u64, WriteError> {
         let mut tar = TarWriter::new(out);

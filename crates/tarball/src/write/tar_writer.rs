@@ -21,6 +21,24 @@ pub(super) fn member_bytes(size: u64) -> u64 {
     size.saturating_add(BLOCK_BYTES + padding(size))
 }
 
+/// The one header that a member of this name and size has.
+pub(crate) fn member_header(name: &str, size: u64) -> std::io::Result<tar::Header> {
+    // ustar cannot say larger sizes; GNU can, and every reader understands both.
+    let mut header = match size {
+        0..=MAX_OCTAL_SIZE => tar::Header::new_ustar(),
+        _ => tar::Header::new_gnu(),
+    };
+    header.set_path(name)?;
+    header.set_size(size);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_cksum();
+    Ok(header)
+}
+
 fn padding(size: u64) -> u64 {
     size.wrapping_neg() % BLOCK_BYTES
 }
@@ -33,19 +51,7 @@ impl<'a> TarWriter<'a> {
     /// Writes a member's header. `size` bytes must follow.
     pub(super) fn start_member(&mut self, name: &str, size: u64) -> Result<(), WriteError> {
         self.padding = usize::try_from(padding(size)).unwrap_or_default();
-        // ustar cannot say larger sizes; GNU can, and every reader understands both.
-        let mut header = match size {
-            0..=MAX_OCTAL_SIZE => tar::Header::new_ustar(),
-            _ => tar::Header::new_gnu(),
-        };
-        header.set_path(name).map_err(WriteError::Output)?;
-        header.set_size(size);
-        header.set_mode(0o644);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        header.set_entry_type(tar::EntryType::Regular);
-        header.set_cksum();
+        let header = member_header(name, size).map_err(WriteError::Output)?;
         self.write_data(header.as_bytes())
     }
 

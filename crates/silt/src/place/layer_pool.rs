@@ -16,26 +16,26 @@ use tarball::DiffId;
 const MAX_OPEN_FILES: usize = 24;
 
 /// The files that were opened last.
-pub(super) struct LayerPool {
+pub(crate) struct LayerPool {
     store: Store,
     /// The one that was opened last is at the end.
     open: Mutex<VecDeque<(DiffId, Arc<File>)>>,
 }
 
 /// A layer, which is opened when it is read. It must be pinned for as long.
-pub(super) struct PooledLayer {
+pub(crate) struct PooledLayer {
     diff_id: DiffId,
     size_bytes: u64,
     pool: Arc<LayerPool>,
 }
 
 impl LayerPool {
-    pub(super) fn new(store: &Store) -> Arc<Self> {
+    pub(crate) fn new(store: &Store) -> Arc<Self> {
         Arc::new(Self { store: store.clone(), open: Mutex::default() })
     }
 
     /// A layer with the size that it has now; `None` where the store does not have it.
-    pub(super) fn layer(
+    pub(crate) fn layer(
         self: &Arc<Self>,
         diff_id: DiffId,
     ) -> Result<Option<PooledLayer>, FileError> {
