@@ -9,7 +9,7 @@ use store::Store;
 use tarball::write::BlobToWrite;
 use tarball::{Compression, DiffId, Digest, Digester};
 
-use super::{SaveError, compresses_layers};
+use super::{Compress, SaveError, compresses_layers};
 use crate::create::DeltaLayer;
 use crate::delta_image::DeltaFormat;
 use crate::gzip::GzipWriter;
@@ -33,16 +33,23 @@ enum Place {
     Part { file: Arc<File>, start: u64 },
 }
 
+/// A layer up to here is left to the compression of the archive, whose window it fits into: of its own it
+/// would cost a digest that nothing else in the archive has.
+const SMALL_LAYER_BYTES: u64 = 16 << 10;
+
 /// One temporary file for all layers that are compressed.
 pub(super) struct Packing {
     store: Store,
     file: Option<Arc<File>>,
     end: u64,
+    /// Whether the archive is not compressed, so that small layers must be.
+    packs_small: bool,
 }
 
 impl Packing {
-    pub(super) fn new(store: &Store) -> Self {
-        Self { store: store.clone(), file: None, end: 0 }
+    pub(super) fn new(store: &Store, archive: Option<Compress>) -> Self {
+        let packs_small = archive == Some(Compress::None);
+        Self { store: store.clone(), file: None, end: 0, packs_small }
     }
 
     fn file(&mut self) -> Result<Arc<File>, SaveError> {
@@ -79,7 +86,8 @@ impl SavedBlob {
         format: Option<DeltaFormat>,
         packing: &mut Packing,
     ) -> Result<Self, SaveError> {
-        if !compresses_layers(format) {
+        let is_left = self.size_bytes <= SMALL_LAYER_BYTES && !packing.packs_small;
+        if is_left || !compresses_layers(format) {
             return Ok(self);
         }
         let (file, start) = (packing.file()?, packing.end);

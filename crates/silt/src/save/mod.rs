@@ -82,7 +82,7 @@ pub fn save_images(
     let snapshot = store.snapshot()?;
     // Layers are opened one by one, so they must stay until the last is written.
     let mut pins = store.pins();
-    let mut packing = Packing::new(store);
+    let mut packing = Packing::new(store, options.compress);
     let mut items: Vec<Item> = Vec::new();
     for reference in references {
         let image = snapshot.resolve(reference)?;
@@ -107,7 +107,8 @@ pub fn save_delta(
     output: &Output,
     progress: &dyn Progress,
 ) -> Result<SaveReport, SaveError> {
-    let item = Item::of_created(store, delta, names)?;
+    let mut packing = Packing::new(store, options.compress);
+    let item = Item::of_created(delta, names, &mut packing)?;
     write_items(&[item], options, output, progress)
 }
 
@@ -168,12 +169,15 @@ impl Item {
         })
     }
 
-    fn of_created(store: &Store, delta: &CreatedDelta, names: &[Name]) -> Result<Self, SaveError> {
-        let mut packing = Packing::new(store);
+    fn of_created(
+        delta: &CreatedDelta,
+        names: &[Name],
+        packing: &mut Packing,
+    ) -> Result<Self, SaveError> {
         let mut blobs = Vec::new();
         for layer in delta.layers() {
             let blob = SavedBlob::created(layer);
-            blobs.push(blob.packed_for(Some(delta.format()), &mut packing)?);
+            blobs.push(blob.packed_for(Some(delta.format()), packing)?);
         }
         let subject = delta.subject();
         Ok(Self {

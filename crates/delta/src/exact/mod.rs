@@ -3,25 +3,50 @@
 //!
 //! Before a run becomes a COPY it is extended over the bytes beside it, whatever covered them: a
 //! COPY costs up to 17 bytes and its reader a seek, so few long ones beat many short ones.
+//!
+//! Where copies are limited, passes before the last find out what runs would save, and the last one writes those
+//! that save most.
 
-use std::io::Write;
+mod copies;
+mod literal_cost;
+mod runs;
+
+use std::io::{self, Write};
 
 use crate::cover::Cover;
 use crate::kinds::{How, KindMap, KindTotals, Ledger};
 use crate::librsync::{DeltaReport, DeltaWriteError, DeltaWriter};
 use crate::read_at::{ReadAt, ReadError};
 
+use copies::{Savings, Threshold};
+use literal_cost::LiteralCost;
+use runs::{Run, Source, piece_length};
+
 /// How covers become copies.
 #[derive(Debug, Clone, Copy)]
 pub struct ExactOptions {
     /// A run that is shorter than this after extension is left to the literals.
     pub min_copy_bytes: u64,
+    /// About so many copies of short runs there may be.
+    pub max_copies: u64,
 }
+
+impl ExactOptions {
+    /// For a layer of so many bytes: as many copies as stock balenaEngine makes in half the time that it
+    /// takes to apply a delta of its own (docs/decisions/0003-exact-runs.md).
+    pub fn for_layer(target_bytes: u64) -> Self {
+        let max_copies = COPIES_OF_ANY_LAYER + (target_bytes >> 20) * COPIES_PER_MIB;
+        Self { max_copies, ..Self::default() }
+    }
+}
+
+const COPIES_OF_ANY_LAYER: u64 = 3000;
+const COPIES_PER_MIB: u64 = 150;
 
 impl Default for ExactOptions {
     /// 16 bytes: the literal around a shorter run costs less than the commands that it splits into.
     fn default() -> Self {
-        Self { min_copy_bytes: 16 }
+        Self { min_copy_bytes: 16, max_copies: u64::MAX }
     }
 }
 
@@ -60,38 +85,48 @@ pub fn encode_exact<W: Write>(
     options: &ExactOptions,
     out: W,
 ) -> Result<(W, ExactReport), ExactError> {
-    let writer = DeltaWriter::new(out)?;
-    let ledger = Ledger::new(KindMap::of(target)?);
-    let mut encoder = Encoder { target, basis, options, writer, position: 0, ledger, spent: 0 };
-    for cover in covers {
-        let at = origin_starts[cover.origin.0 as usize] + cover.at;
-        encoder.cover(Run { target: cover.target, at, length: cover.length })?;
+    let source = Source { target, basis };
+    let runs = || {
+        covers.iter().map(|cover| {
+            let at = origin_starts[cover.origin.0 as usize] + cover.at;
+            Run { target: cover.target, at, length: cover.length }
+        })
+    };
+    let mut threshold = Threshold::NONE;
+    let trials = if options.max_copies < u64::MAX { TRIALS } else { 0 };
+    for _ in 0..trials {
+        let trial = Encoder::new(source, options.min_copy_bytes, threshold, io::sink())?;
+        let (.., savings) = encode_runs(trial, runs())?;
+        threshold = savings.threshold(options.max_copies);
+        if threshold == Threshold::NONE {
+            break;
+        }
     }
-    encoder.literal_to(target.size())?;
-    encoder.ledger.finish_frame([encoder.spent]);
-    let (out, commands) = encoder.writer.finish()?;
-    Ok((out, ExactReport { commands, kinds: encoder.ledger.finish() }))
+    let chosen = Encoder::new(source, options.min_copy_bytes, threshold, out)?;
+    let (out, report, _) = encode_runs(chosen, runs())?;
+    Ok((out, report))
 }
 
-/// A range of the target beside a range of the basis.
-#[derive(Clone, Copy)]
-struct Run {
-    target: u64,
-    at: u64,
-    length: u64,
-}
+/// Passes that look for the threshold: what a run saves depends on what else became literals, so the
+/// second sees what the first decided.
+const TRIALS: usize = 2;
 
-impl Run {
-    fn skip(self, bytes: u64) -> Self {
-        let bytes = bytes.min(self.length);
-        Self { target: self.target + bytes, at: self.at + bytes, length: self.length - bytes }
+fn encode_runs<W: Write>(
+    mut encoder: Encoder<'_, W>,
+    runs: impl Iterator<Item = Run>,
+) -> Result<(W, ExactReport, Savings), ExactError> {
+    for run in runs {
+        encoder.cover(run)?;
     }
+    encoder.finish()
 }
 
 struct Encoder<'a, W> {
-    target: &'a dyn ReadAt,
-    basis: &'a dyn ReadAt,
-    options: &'a ExactOptions,
+    source: Source<'a>,
+    min_copy_bytes: u64,
+    threshold: Threshold,
+    savings: Savings,
+    literals: LiteralCost,
     writer: DeltaWriter<W>,
     /// Target bytes that were written.
     position: u64,
@@ -100,11 +135,40 @@ struct Encoder<'a, W> {
     spent: u64,
 }
 
-/// Bytes that are compared at a time: long runs first, the ends of runs later.
-const LARGE_PIECE_BYTES: usize = 64 << 10;
-const SMALL_PIECE_BYTES: usize = 256;
+/// Literals that are written at a time.
+const PIECE_BYTES: usize = 64 << 10;
+/// A run from here on is copied whatever it holds, and does not count: balenaEngine, with its blocks of
+/// 512 bytes, would have copied it too.
+const LONG_RUN_BYTES: u64 = 768;
 
-impl<W: Write> Encoder<'_, W> {
+impl<'a, W: Write> Encoder<'a, W> {
+    fn new(
+        source: Source<'a>,
+        min_copy_bytes: u64,
+        threshold: Threshold,
+        out: W,
+    ) -> Result<Self, ExactError> {
+        Ok(Self {
+            source,
+            min_copy_bytes,
+            threshold,
+            savings: Savings::new(),
+            literals: LiteralCost::new(),
+            writer: DeltaWriter::new(out)?,
+            position: 0,
+            ledger: Ledger::new(KindMap::of(source.target)?),
+            spent: 0,
+        })
+    }
+
+    fn finish(mut self) -> Result<(W, ExactReport, Savings), ExactError> {
+        self.literal_to(self.source.target.size())?;
+        self.ledger.finish_frame([self.spent]);
+        let (out, commands) = self.writer.finish()?;
+        let report = ExactReport { commands, kinds: self.ledger.finish() };
+        Ok((out, report, self.savings))
+    }
+
     /// Copies the exact runs of a cover, as far as it was not written yet.
     fn cover(&mut self, cover: Run) -> Result<(), ExactError> {
         let mut rest = cover;
@@ -113,7 +177,7 @@ impl<W: Write> Encoder<'_, W> {
             if rest.length == 0 {
                 return Ok(());
             }
-            let (equal, different) = self.next_run(rest)?;
+            let (equal, different) = self.source.next_run(rest)?;
             let run = Run { length: equal, ..rest };
             rest = rest.skip(equal + different);
             if equal > 0 {
@@ -122,17 +186,16 @@ impl<W: Write> Encoder<'_, W> {
         }
     }
 
-    /// Copies a run if it is long enough with what is equal around it.
+    /// Copies a run if with what is equal around it it is worth it.
     fn run(&mut self, run: Run, may_go_on: bool) -> Result<(), ExactError> {
-        let before = self.equal_before(run)?;
-        let after = if may_go_on { self.equal_after(run)? } else { 0 };
+        let before = self.source.equal_before(run, run.target - self.position)?;
+        let after = if may_go_on { self.source.equal_after(run)? } else { 0 };
         let run = Run {
             target: run.target - before,
             at: run.at - before,
             length: before + run.length + after,
         };
-        let reaches_end = run.target + run.length == self.target.size();
-        if run.length < self.options.min_copy_bytes && !(reaches_end && run.target == 0) {
+        if !self.is_worth_it(run)? {
             return Ok(());
         }
         self.literal_to(run.target)?;
@@ -143,77 +206,34 @@ impl<W: Write> Encoder<'_, W> {
         Ok(())
     }
 
+    fn is_worth_it(&mut self, run: Run) -> Result<bool, ReadError> {
+        let is_whole = run.target == 0 && run.length == self.source.target.size();
+        if is_whole || run.length < self.min_copy_bytes {
+            return Ok(is_whole);
+        }
+        if run.length >= LONG_RUN_BYTES {
+            return Ok(true);
+        }
+        let mut bytes = vec![0; piece_length(run.length, PIECE_BYTES)];
+        self.source.target.read_exact_at(&mut bytes, run.target)?;
+        let cost = self.literals.of(&bytes);
+        self.savings.add(cost);
+        Ok(self.threshold.admits(cost))
+    }
+
     fn literal_to(&mut self, end: u64) -> Result<(), ExactError> {
         let mut buffer = Vec::new();
         self.spent += end.saturating_sub(self.position);
         self.ledger.said(How::Literal, end, [self.spent]);
         while self.position < end {
-            buffer.resize(piece_length(end - self.position, LARGE_PIECE_BYTES), 0);
-            self.target.read_exact_at(&mut buffer, self.position)?;
+            buffer.resize(piece_length(end - self.position, PIECE_BYTES), 0);
+            self.source.target.read_exact_at(&mut buffer, self.position)?;
+            self.literals.add(&buffer);
             self.writer.literal(&buffer)?;
             self.position += buffer.len() as u64;
         }
         Ok(())
     }
-
-    /// How many bytes from the start of `run` are equal, and how many after them are not.
-    fn next_run(&self, run: Run) -> Result<(u64, u64), ReadError> {
-        let equal = self.count_forward(run, |new, old| new == old)?;
-        let different = self.count_forward(run.skip(equal), |new, old| new != old)?;
-        Ok((equal, different))
-    }
-
-    fn equal_after(&self, run: Run) -> Result<u64, ReadError> {
-        let (target, at) = (run.target + run.length, run.at + run.length);
-        let length = (self.target.size() - target).min(self.basis.size() - at);
-        self.count_forward(Run { target, at, length }, |new, old| new == old)
-    }
-
-    fn equal_before(&self, run: Run) -> Result<u64, ReadError> {
-        let limit = (run.target - self.position).min(run.at);
-        let (mut new, mut old) = ([0; SMALL_PIECE_BYTES], [0; SMALL_PIECE_BYTES]);
-        let mut count = 0;
-        while count < limit {
-            let length = piece_length(limit - count, SMALL_PIECE_BYTES);
-            let (new, old) = (&mut new[..length], &mut old[..length]);
-            self.target.read_exact_at(new, run.target - count - length as u64)?;
-            self.basis.read_exact_at(old, run.at - count - length as u64)?;
-            let pairs = new.iter().rev().zip(old.iter().rev());
-            let equal = pairs.take_while(|(new, old)| new == old).count();
-            count += equal as u64;
-            if equal < length {
-                break;
-            }
-        }
-        Ok(count)
-    }
-
-    /// How many leading pairs of bytes of `run` are as `wanted`. Pieces grow, since most runs are
-    /// either a few bytes or a few million.
-    fn count_forward(&self, run: Run, wanted: impl Fn(u8, u8) -> bool) -> Result<u64, ReadError> {
-        let (mut new, mut old) = (Vec::new(), Vec::new());
-        let mut piece = SMALL_PIECE_BYTES;
-        let mut count = 0;
-        while count < run.length {
-            let length = piece_length(run.length - count, piece);
-            new.resize(length, 0);
-            old.resize(length, 0);
-            self.target.read_exact_at(&mut new, run.target + count)?;
-            self.basis.read_exact_at(&mut old, run.at + count)?;
-            let matching = new.iter().zip(&old).take_while(|(new, old)| wanted(**new, **old));
-            let matching = matching.count();
-            count += matching as u64;
-            if matching < length {
-                break;
-            }
-            piece = (piece * 4).min(LARGE_PIECE_BYTES);
-        }
-        Ok(count)
-    }
-}
-
-fn piece_length(bytes: u64, most: usize) -> usize {
-    usize::try_from(bytes).unwrap_or(usize::MAX).min(most)
 }
 
 #[cfg(test)]
@@ -231,6 +251,7 @@ mod tests {
             target in proptest::collection::vec(0u8..2, 0..500),
             steps in proptest::collection::vec((0u64..40, 1u64..90, any::<u64>()), 0..12),
             min_copy_bytes in 1u64..30,
+            max_copies in prop_oneof![0u64..10, Just(u64::MAX)],
         ) {
             let mut covers = Vec::new();
             let mut next = 0;
@@ -241,7 +262,7 @@ mod tests {
                 covers.push(Cover { target: start, length, origin: OriginId(0), at });
                 next = start + length;
             }
-            let options = ExactOptions { min_copy_bytes };
+            let options = ExactOptions { min_copy_bytes, max_copies };
             let (delta, _) = encode_exact(&target, &basis, &[0], &covers, &options, Vec::new()).unwrap();
             let mut made = Vec::new();
             apply(delta.as_slice(), &basis, &mut made, &ApplyLimits { max_output_bytes: 1000 }).unwrap();
