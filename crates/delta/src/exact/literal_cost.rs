@@ -28,7 +28,7 @@ impl LiteralCost {
     pub(super) fn of(&self, bytes: &[u8]) -> u64 {
         let mut eighths = bytes.len().min(3) as u64 * NEW_EIGHTHS;
         let mut before = None;
-        for four in bytes.array_windows::<4>() {
+        for four in bytes.windows(4) {
             let is_known = before == Some(four) || self.is_recent(four);
             eighths += if is_known { KNOWN_EIGHTHS } else { NEW_EIGHTHS };
             before = Some(four);
@@ -36,22 +36,24 @@ impl LiteralCost {
         eighths / 8
     }
 
-    fn is_recent(&self, four: &[u8; 4]) -> bool {
+    fn is_recent(&self, four: &[u8]) -> bool {
         let last = self.last[slot(four)];
         last > 0 && self.position + 1 - last <= WINDOW_BYTES
     }
 
     /// These became literals.
     pub(super) fn add(&mut self, bytes: &[u8]) {
-        for (at, four) in (self.position..).zip(bytes.array_windows::<4>()) {
+        for (at, four) in (self.position..).zip(bytes.windows(4)) {
             self.last[slot(four)] = at + 1;
         }
         self.position += bytes.len() as u64;
     }
 }
 
-fn slot(four: &[u8; 4]) -> usize {
-    (u32::from_le_bytes(*four).wrapping_mul(0x9e37_79b1) >> (32 - SLOTS_LOG2)) as usize
+/// The slot of four bytes.
+fn slot(four: &[u8]) -> usize {
+    let bits = four.iter().fold(0, |bits: u32, byte| bits << 8 | u32::from(*byte));
+    (bits.wrapping_mul(0x9e37_79b1) >> (32 - SLOTS_LOG2)) as usize
 }
 
 #[cfg(test)]
