@@ -199,7 +199,7 @@ impl<'a> Maker<'a> {
         report: &mut LayerReport,
     ) -> Result<(), CreateError> {
         let basis = Concat::new(self.base.concatenated());
-        let (starts, options) = (self.base.starts(), ExactOptions::for_layer(target.size_bytes));
+        let (starts, options) = (self.base.starts(), ExactOptions::for_layer(target.size_bytes()));
         let out = BufWriter::new(&*self.scratch);
         let (_, encoded) = encode_exact(target, &basis, starts, &matched.covers, &options, out)?;
         let end = (&*self.scratch).stream_position().map_err(scratch_error)?;
