@@ -13,6 +13,7 @@ mod prune;
 mod record;
 mod rm;
 mod save;
+mod several;
 mod show;
 mod sign;
 mod tag;
@@ -40,6 +41,7 @@ pub(crate) use ls::LsOptions;
 pub(crate) use prune::PruneOptions;
 pub(crate) use rm::RmOptions;
 pub(crate) use save::SaveTask;
+pub(crate) use several::{FromTask, SeveralTask};
 pub(crate) use show::ShowTask;
 pub(crate) use sign::{SignKey, SignSource, SignTask};
 pub(crate) use tag::TagOptions;
@@ -50,6 +52,7 @@ pub(crate) use verify::VerifyOptions;
 /// One thing to do.
 pub(crate) enum Task {
     Delta(DeltaTask),
+    Several(SeveralTask),
     Save(SaveTask),
     Load(LoadTask),
     Apply(ApplyTask),
@@ -78,6 +81,7 @@ pub(crate) fn run(invocation: Invocation) -> CommandResult {
     let Invocation { context, task } = invocation;
     match task {
         Task::Delta(task) => delta::run(&context, &task),
+        Task::Several(task) => several::run(&context, &task),
         Task::Save(task) => save::run(&context, &task),
         Task::Load(task) => load::run(&context, &task),
         Task::Apply(task) => load::run_apply(&context, &task),

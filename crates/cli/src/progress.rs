@@ -141,6 +141,7 @@ fn name_of(step: &Step<'_>) -> (&'static str, Option<LayerOfEvent>) {
         Step::CheckingInput => "checking-input",
         Step::Layer { .. } => "layer",
         Step::Fingerprinting => "fingerprinting",
+        Step::Sharing => "sharing",
         Step::Publishing => "publishing",
         Step::Saving => "saving",
         Step::Verifying => "verifying",

@@ -13,7 +13,8 @@ pub(crate) fn config(data: &[u8]) {
     assert_eq!(config.id, ImageId(Digest::of(data)));
     assert_eq!(config.chain_ids().len(), config.diff_ids.len());
     if let Ok(Some(delta)) = DeltaImage::of(&config) {
-        assert_eq!(delta.target.diff_ids.len(), config.diff_ids.len());
+        let layers = delta.target.diff_ids.len() + delta.shared.len();
+        assert_eq!(layers, config.diff_ids.len());
         let written = delta.to_config(&config.diff_ids).expect("JSON is UTF-8");
         let written = ImageConfig::parse(written).expect("what we write is a config");
         let again = DeltaImage::of(&written).expect("what we write is right").expect("is a delta");

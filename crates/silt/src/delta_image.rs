@@ -20,6 +20,8 @@ const NATIVE_BASE: &str = "io.silt.delta.base";
 const NATIVE_CONFIG: &str = "io.silt.delta.config";
 /// Native: the target's names, a JSON array.
 const NATIVE_NAMES: &str = "io.silt.delta.names";
+/// Native: digests of what further layers make, which other deltas have as well; a JSON array.
+const NATIVE_SHARED: &str = "io.silt.delta.shared";
 
 /// Native: the sorts of files that the delta's bytes are spent on, see [`KindShare`].
 const NATIVE_KINDS: &str = "io.silt.delta.kinds";
@@ -87,6 +89,8 @@ pub struct DeltaImage {
     pub names: Vec<Name>,
     /// What its bytes are spent on, as its maker estimated; a `balena` delta does not say.
     pub kinds: Vec<KindShare>,
+    /// What the layers after those of the target make: bytes that several deltas read.
+    pub shared: Vec<DiffId>,
 }
 
 /// What a delta spends on one sort of file. In the label each is four words, `;` between them.
@@ -212,6 +216,7 @@ impl DeltaImage {
                     .labels
                     .get(NATIVE_KINDS)
                     .map_or(Vec::new(), |s| KindShare::parse_all(s)),
+                shared: labels.parsed(NATIVE_SHARED)?.unwrap_or_default(),
             }
         } else if config.labels.contains_key(BALENA_CONFIG) {
             Self {
@@ -221,6 +226,7 @@ impl DeltaImage {
                 base_layers: labels.parsed(BASE_LAYERS)?,
                 names: Vec::new(),
                 kinds: Vec::new(),
+                shared: Vec::new(),
             }
         } else {
             return Ok(None);
@@ -230,11 +236,23 @@ impl DeltaImage {
         if layers > MAX_LAYERS {
             return Err(DeltaImageError::TooManyLayers { delta: config.id, layers });
         }
-        let (found, expected) = (config.diff_ids.len(), delta.target.diff_ids.len());
+        let expected = delta.target.diff_ids.len().saturating_add(delta.shared.len());
+        let found = config.diff_ids.len();
         match found == expected {
             true => Ok(Some(delta)),
             false => Err(DeltaImageError::LayerCount { delta: config.id, found, expected }),
         }
+    }
+
+    /// The layer of the delta that makes shared bytes, where these are some that this delta reads.
+    pub fn shared_layer(&self, bytes: DiffId) -> Option<usize> {
+        let place = self.shared.iter().position(|shared| *shared == bytes)?;
+        Some(self.target.diff_ids.len() + place)
+    }
+
+    /// Whether it needs nothing that a device could lack.
+    pub fn is_full(&self) -> bool {
+        self.base_layers.as_ref().is_some_and(Vec::is_empty)
     }
 
     /// The config of the delta image whose layers are `layers`; the same for the same delta.
@@ -258,6 +276,9 @@ impl DeltaImage {
             labels.insert(NATIVE_VERSION.into(), VERSION.into());
             labels.insert(NATIVE_NAMES.into(), json_text(&self.names));
             labels.insert(NATIVE_KINDS.into(), KindShare::to_text(&self.kinds).into());
+            if !self.shared.is_empty() {
+                labels.insert(NATIVE_SHARED.into(), json_text(&self.shared));
+            }
         }
         let mut config = Map::new();
         // What runs the target's machine carries the delta; balenaEngine's own deltas say nothing.

@@ -63,6 +63,15 @@ pub fn with_member<T, E: From<DeltaLayerError>>(
     Ok(result)
 }
 
+/// Reads a delta layer's tar up to the contents of its first member.
+pub fn skip_to_member(layer: DiffId, tar: &mut dyn Read) -> Result<(), DeltaLayerError> {
+    let expected = DeltaFormat::Silt.member_name();
+    match take_headers(tar).map_err(|source| DeltaLayerError::Read { layer, source })? {
+        Some(_) => Ok(()),
+        None => Err(DeltaLayerError::Member { layer, expected }),
+    }
+}
+
 /// Reads the headers in front of the contents of a tar's first member, since the tar crate would
 /// read an extended header into memory however long it is. `None` where no delta has such ones.
 fn take_headers(tar: &mut dyn Read) -> io::Result<Option<Vec<u8>>> {

@@ -27,6 +27,8 @@ pub enum Step<'a> {
     },
     /// Finding the files of the base.
     Fingerprinting,
+    /// Finding out what several deltas should share.
+    Sharing,
     /// Making the result visible.
     Publishing,
     /// Writing an archive.
@@ -47,6 +49,7 @@ impl fmt::Display for Step<'_> {
                 write!(f, "Layer {number}/{count} {}: {action}", &diff_id.0.hex()[..12])
             }
             Self::Fingerprinting => f.write_str("Fingerprinting the base"),
+            Self::Sharing => f.write_str("Finding what deltas share"),
             Self::Publishing => f.write_str("Publishing"),
             Self::Saving => f.write_str("Saving"),
             Self::Verifying => f.write_str("Verifying"),

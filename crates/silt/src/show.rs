@@ -146,10 +146,11 @@ fn add_native_needs(
     shown: &mut ShownDelta,
 ) -> Result<(), LoadError> {
     let (mut output_bytes, mut memory_bytes) = (0u64, 0);
-    let mut known: HashSet<DiffId> = (image.layers.iter().zip(&delta.target.diff_ids))
+    let mut known: HashSet<DiffId> = delta.shared.iter().copied().collect();
+    let made = (image.layers.iter().zip(&delta.target.diff_ids))
         .filter(|(layer, _)| layer.diff_id != DiffId::EMPTY_LAYER)
-        .map(|(_, target)| *target)
-        .collect();
+        .map(|(_, target)| *target);
+    known.extend(made);
     for (layer, target) in image.layers.iter().zip(&delta.target.diff_ids) {
         let mut layer_needs = vec![*target];
         if layer.diff_id != DiffId::EMPTY_LAYER && layer.stored.is_some() {

@@ -6,10 +6,10 @@ use silt::create::{self, DeltaOptions};
 use silt::delta_image::DeltaFormat;
 
 use super::CalledAs;
-use super::later::{self, refuse};
+use super::later::refuse;
 use super::sign::{Seal, SealArgs};
 use super::values::{AnyReference, Size};
-use crate::commands::{DeltaDestination, DeltaTask, Task};
+use crate::commands::{DeltaDestination, DeltaTask, FromTask, SeveralTask, Task};
 use crate::error::UsageError;
 
 #[derive(Debug, Args)]
@@ -18,8 +18,17 @@ pub(super) struct DeltaArgs {
     #[arg(value_name = "BASE")]
     base: AnyReference,
     /// The image that they get
-    #[arg(value_name = "TARGET")]
-    target: AnyReference,
+    #[arg(value_name = "TARGET", required_unless_present_any = ["from", "from_layers", "merge"])]
+    target: Option<AnyReference>,
+    /// Instead of BASE: an image that some devices have; any one of them will do (repeatable)
+    #[arg(long, value_name = "IMAGE")]
+    from: Vec<AnyReference>,
+    /// Instead of BASE: what `image layers --json` printed on a device (repeatable)
+    #[arg(long, value_name = "FILE")]
+    from_layers: Vec<std::path::PathBuf>,
+    /// Also for devices that have none of them
+    #[arg(long)]
+    with_full: bool,
     /// What the delta is called (repeatable)
     #[arg(short, long = "tag", value_name = "NAME")]
     tags: Vec<Name>,
@@ -49,15 +58,8 @@ pub(super) struct DeltaArgs {
     #[arg(long)]
     json: bool,
 
-    // These two stand instead of BASE, so they are refused before that is missed.
-    #[arg(long, hide = true, value_name = "IMAGE", value_parser = later::value)]
-    from: Vec<String>,
-    #[arg(long, hide = true, value_name = "FILE", value_parser = later::value)]
-    from_layers: Option<String>,
     #[arg(long, hide = true)]
     merge: bool,
-    #[arg(long, hide = true)]
-    with_full: bool,
     #[command(flatten)]
     seal: SealArgs,
 }
@@ -77,9 +79,7 @@ enum Level {
 
 impl DeltaArgs {
     pub(super) fn lower(self, called_as: CalledAs) -> Result<Task, UsageError> {
-        self.refuse_later()?;
-        let mut bases = vec![self.base];
-        bases.extend(self.more_bases);
+        refuse(&[("--merge", self.merge)])?;
         let options = DeltaOptions {
             format: format_of(self.format, called_as),
             level: self.level.into(),
@@ -87,35 +87,56 @@ impl DeltaArgs {
             apply_memory_bytes: self.apply_memory.0,
             jobs: self.jobs.map(std::num::NonZeroUsize::get),
         };
+        let (names, is_json) = (self.tags, self.json);
         let destination = match self.output {
             Some(path) => {
-                let Seal { output, sign } = self.seal.lower(Some(path), self.json)?;
+                let Seal { output, sign } = self.seal.lower(Some(path), is_json)?;
                 DeltaDestination::Archive { output, sign }
             }
             None if self.seal.is_given() => {
-                let message = "only a file can be signed or split: name one with -o";
-                return Err(UsageError::Arguments { message: message.to_owned(), hint: None });
+                return Err(usage("only a file can be signed or split: name one with -o"));
             }
             None => DeltaDestination::Store,
         };
-        Ok(Task::Delta(DeltaTask {
-            bases: bases.into_iter().map(|base| base.0).collect(),
-            target: self.target.0,
-            names: self.tags,
-            options,
-            destination,
-            is_json: self.json,
-        }))
+        let images = self.from.into_iter().map(|image| FromTask::Image(image.0));
+        let mut from: Vec<FromTask> =
+            images.chain(self.from_layers.into_iter().map(FromTask::Layers)).collect();
+        let (base, target) = match (from.is_empty(), self.target) {
+            (true, Some(target)) => (Some(self.base), target),
+            (false, None) => (None, self.base),
+            (false, Some(_)) => {
+                return Err(usage("with --from, there is no BASE: name the TARGET alone"));
+            }
+            (true, None) => return Err(usage("the TARGET is missing")),
+        };
+        if base.is_some() && !self.with_full {
+            let bases = base.into_iter().chain(self.more_bases);
+            let bases = bases.map(|base| base.0).collect();
+            let target = target.0;
+            let task = DeltaTask { bases, target, names, options, destination, is_json };
+            return Ok(Task::Delta(task));
+        }
+        from.extend(base.map(|base| FromTask::Image(base.0)));
+        if !self.more_bases.is_empty() {
+            return Err(usage("--base is for one delta, and there are several"));
+        }
+        if options.format == DeltaFormat::Balena {
+            return Err(usage("several deltas in one go are for the format `silt`"));
+        }
+        let count = from.len() + usize::from(self.with_full);
+        let is_stored = matches!(destination, DeltaDestination::Store);
+        if is_stored && names.len() != count || !is_stored && !names.is_empty() {
+            let message = format!("{count} deltas are stored with {count} --tag, or saved with -o");
+            return Err(usage(&message));
+        }
+        let (target, with_full) = (target.0, self.with_full);
+        let task = SeveralTask { from, target, with_full, names, options, destination, is_json };
+        Ok(Task::Several(task))
     }
+}
 
-    fn refuse_later(&self) -> Result<(), UsageError> {
-        refuse(&[
-            ("--from", !self.from.is_empty()),
-            ("--from-layers", self.from_layers.is_some()),
-            ("--merge", self.merge),
-            ("--with-full", self.with_full),
-        ])
-    }
+fn usage(message: &str) -> UsageError {
+    UsageError::Arguments { message: message.to_owned(), hint: None }
 }
 
 /// Who calls the program by balenaEngine's name expects what that makes.

@@ -1,6 +1,5 @@
 //! What the manual keeps for later versions.
 
-use super::values::ValueError;
 use crate::error::UsageError;
 
 /// Anything at all: the command is refused whatever follows.
@@ -17,11 +16,6 @@ pub(super) fn refuse(flags: &[(&str, bool)]) -> Result<(), UsageError> {
         Some((flag, _)) => Err(UsageError::NotBuilt { what: (*flag).to_owned() }),
         None => Ok(()),
     }
-}
-
-/// Refuses the value of a flag, and so the flag, while the command line is still being read.
-pub(super) fn value(_: &str) -> Result<String, ValueError> {
-    Err(ValueError::NotBuilt)
 }
 
 /// The refusal of a whole command.

@@ -37,8 +37,6 @@ pub(crate) enum ValueError {
     Empty,
     #[error("the transport {0} is not built yet")]
     Transport(&'static str),
-    #[error("the flag is not built yet")]
-    NotBuilt,
 }
 
 /// Transports of containers-transports(5). As there, they win over a repository of the same name.

@@ -39,7 +39,10 @@ struct Outcome {
 }
 
 pub(super) fn run(context: &Context, task: &DeltaTask) -> CommandResult {
-    let places = Places::open(context, store_for(context, task)?);
+    let places = Places::open(context, {
+        let images = task.bases.iter().chain([&task.target]);
+        store_for(context, images, matches!(task.destination, DeltaDestination::Store))?
+    });
     let progress = context.reporter();
     let open = |reference: &String| places.source(reference, progress.as_ref());
     let bases = task.bases.iter().map(open).collect::<Result<Vec<_>, _>>()?;
@@ -65,14 +68,16 @@ pub(super) fn run(context: &Context, task: &DeltaTask) -> CommandResult {
 }
 
 /// A store that is written must be there; one that only lends room for temporary files needs not.
-fn store_for(context: &Context, task: &DeltaTask) -> Result<Store, CommandError> {
-    let images = task.bases.iter().chain([&task.target]);
+pub(super) fn store_for<'a>(
+    context: &Context,
+    images: impl Iterator<Item = &'a String>,
+    is_stored: bool,
+) -> Result<Store, CommandError> {
     let stored = images.filter_map(|image| match ImageReference::parse(image, context.engine) {
         ImageReference::Store(name) => Some(name),
         _ => None,
     });
     let stored: Vec<String> = stored.collect();
-    let is_stored = matches!(task.destination, DeltaDestination::Store);
     let is_kept = is_stored && context.engine.is_none();
     if stored.is_empty() && !is_kept {
         return context.open_scratch_store(OpenMode::ReadOnly);

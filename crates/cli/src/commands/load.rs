@@ -7,7 +7,7 @@ use silt::load::{
 };
 use silt::{OpenMode, load};
 
-use super::plan_text::plan_text;
+use super::plan_text::{how_text, plan_text};
 use super::record::{Record, ReportPath, name_of};
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult, UsageError, with_causes};
@@ -146,6 +146,11 @@ fn is_seekable(path: &Path) -> bool {
 
 fn warn(context: &Context, plan: &LoadPlan) {
     for image in &plan.images {
+        // Where there was a choice, it is told.
+        if image.left_out > 0 {
+            let name = image.names.first().map_or(image.id.to_string(), ToString::to_string);
+            context.note(&format!("{name}: {}", how_text(image.how)));
+        }
         for warning in &image.warnings {
             context.note(&format!("warning: {warning}"));
         }

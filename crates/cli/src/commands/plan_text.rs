@@ -36,12 +36,22 @@ fn verdict_text(verdict: &Verdict) -> String {
     format!("Policy: {} {result}: {}\n", verdict.rule.word(), one_line(&verdict.why))
 }
 
-fn image_text(image: &ImagePlan) -> String {
-    let how = match image.how {
+/// Where an image comes from.
+pub(super) fn how_text(how: How) -> String {
+    match how {
         How::Present => "is here already".to_owned(),
         How::Full => "in full".to_owned(),
         How::Delta { format, base: Some(base) } => format!("by a {format} delta to {base}"),
         How::Delta { format, base: None } => format!("by a {format} delta"),
+    }
+}
+
+fn image_text(image: &ImagePlan) -> String {
+    let how = how_text(image.how);
+    let how = match image.left_out {
+        0 => how,
+        1 => format!("{how} (1 other way is left out)"),
+        n => format!("{how} ({n} other ways are left out)"),
     };
     let names = match image.names.as_slice() {
         [] => "no name".to_owned(),

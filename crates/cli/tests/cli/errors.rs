@@ -38,10 +38,7 @@ fn wrong_command_lines() {
 fn what_later_versions_will_do() {
     let bench = Bench::new();
     let lines: &[&[&str]] = &[
-        &["image", "delta", "--from", "a", "--from", "b", "c"],
-        &["image", "delta", "--from-layers", "a", "c"],
         &["image", "delta", "--merge", "a", "b"],
-        &["image", "delta", "a", "b", "--with-full"],
         &["image", "copy", "a", "b"],
         &["image", "inspect", "oci:x"],
         &["image", "inspect", "docker://r/x"],

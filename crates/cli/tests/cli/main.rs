@@ -15,4 +15,5 @@ mod manual;
 mod progress;
 mod repair;
 mod save;
+mod several;
 mod stick;

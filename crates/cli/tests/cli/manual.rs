@@ -38,6 +38,7 @@ fn the_manual_has_every_field() {
     let reports = [
         bench.json(&["image", "delta", names[0], names[1], "--json", "-o", "x.tar"]),
         bench.json(&["image", "delta", names[0], names[1], "--json", "--tag", "d:1"]),
+        bench.json(&["image", "delta", "--from", names[0], names[1], "--json", "-o", "z.tar"]),
         bench.json(&["image", "save", "--json", "-o", "y.tar", "d:1"]),
         base_alone.json(&["load", "--dry-run", "--json", "-i", delta]),
         base_alone.json(&["image", "show", "--json", delta]),

@@ -56,6 +56,22 @@ impl Base {
         Ok(base)
     }
 
+    /// These layers, whatever image they are of.
+    pub(super) fn of_layers(listed: Vec<SourceLayer>) -> Self {
+        let (ids, starts) = (Vec::new(), Vec::new());
+        let mut base = Self { ids, layers: Vec::new(), starts, address_space: Vec::new() };
+        let mut start = 0;
+        for layer in listed {
+            if !base.has_layer(layer.diff_id) {
+                base.address_space.push(layer.diff_id);
+                base.starts.push(start);
+                start += layer.size();
+                base.layers.push(layer);
+            }
+        }
+        base
+    }
+
     /// Fails where a layer is damaged. A delta that read it would be proved by the same bytes, and
     /// refused by every device.
     pub(super) fn check(&self) -> Result<(), CreateError> {

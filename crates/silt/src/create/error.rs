@@ -39,6 +39,18 @@ pub enum CreateError {
         /// The image.
         image: ImageId,
     },
+    /// The target could not be read.
+    #[error("cannot read the target")]
+    Target {
+        /// Why not.
+        source: delta::ReadError,
+    },
+    /// None of the layers that a device has is in the store.
+    #[error("none of the {listed} listed layers is in the store")]
+    NoListedLayer {
+        /// How many were listed.
+        listed: usize,
+    },
     /// A `balena` delta has one base.
     #[error("a balena delta can have one base, and {images} were given")]
     SeveralBases {
@@ -116,6 +128,10 @@ pub enum CreateError {
 
 impl CreateError {
     /// Whether it is the encoding that failed, not what it reads or writes.
+    pub(super) fn target(source: delta::ReadError) -> Self {
+        Self::Target { source }
+    }
+
     pub(super) fn is_of_encoding(&self) -> bool {
         use EncodeError::{FrameTooLarge, Inflate, References};
         match self {

@@ -5,16 +5,17 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use delta::Effort;
 use delta::by_file::{Aim, FileIndex, MatchOptions, match_layer};
 use delta::exact::{ExactOptions, encode_exact};
 use delta::librsync::{self, ApplyLimits};
 use delta::native::{Compression, EncodeOptions, LayerDecoder, Limits, Origin, encode};
 use delta::read_at::{Concat, ReadAt};
 use delta::region::Content;
+use delta::{Effort, OriginId};
 use tarball::{DiffId, Digester};
 
 use super::base::{Base, bytes_of};
+use super::pool::Pool;
 use super::{CreateError, DeltaLayer, DeltaOptions, KindReport, LayerReport, Level};
 use crate::delta_image::DeltaFormat;
 use crate::delta_layer::{MEMBER_OFFSET_BYTES, TAR_END_BYTES, member_header};
@@ -132,29 +133,28 @@ impl<'a> Maker<'a> {
         level: Level,
         region_bytes: u64,
     ) -> Result<LayerReport, CreateError> {
-        let aim = match self.options.format {
-            DeltaFormat::Silt => Aim::Differences,
-            DeltaFormat::Balena => Aim::ExactRuns,
-        };
-        // What is left pays for the buffers of compression.
-        let memory_bytes = self.options.memory_bytes / 4 * 3;
-        let effort = match level {
-            Level::Fast => Effort::Fast,
-            Level::Default => Effort::Default,
-            Level::Best => Effort::Best,
-        };
-        let match_options = MatchOptions { memory_bytes, aim, region_bytes, effort };
+        let match_options = MatchOptions { region_bytes, ..match_options(self.options, level) };
         let matched = match_layer(target, index, &match_options)?;
+        self.write(target, &matched, None, level)
+    }
+
+    /// Encodes and proves.
+    fn write(
+        &self,
+        target: &SourceLayer,
+        matched: &Content,
+        pool: Option<&Pool>,
+        level: Level,
+    ) -> Result<LayerReport, CreateError> {
         let mut report = blank_report(target);
         // What an attempt before this one left there is not to show behind the end.
         self.scratch.set_len(self.end).map_err(scratch_error)?;
         self.seek_to_delta()?;
         match self.options.format {
-            DeltaFormat::Silt => self.encode_native(target, &matched, level, &mut report)?,
-            DeltaFormat::Balena => self.encode_balena(target, &matched, &mut report)?,
+            DeltaFormat::Silt => self.encode_native(target, matched, pool, level, &mut report)?,
+            DeltaFormat::Balena => self.encode_balena(target, matched, &mut report)?,
         }
-        drop(matched);
-        self.prove(target, report.delta_bytes)?;
+        self.prove(target, pool, report.delta_bytes)?;
         Ok(report)
     }
 
@@ -168,18 +168,15 @@ impl<'a> Maker<'a> {
         &self,
         target: &SourceLayer,
         matched: &Content,
+        pool: Option<&Pool>,
         level: Level,
         report: &mut LayerReport,
     ) -> Result<(), CreateError> {
-        let compression = match level {
-            Level::Fast => Compression::Zstd { level: 9 },
-            Level::Default => Compression::Lzma2 { preset: 7 },
-            Level::Best => Compression::Lzma2 { preset: 9 | EXTREME },
-        };
-        let options = EncodeOptions { compression, memory_bytes: self.options.apply_memory_bytes };
+        let options = encode_options(self.options, level);
         let digest = *target.diff_id.0.as_bytes();
         let mut out = BufWriter::new(&*self.scratch);
-        let encoded = encode(target, digest, &self.origins, matched, &options, &mut out)?;
+        let origins = self.origins_with(pool);
+        let encoded = encode(target, digest, &origins, matched, &options, &mut out)?;
         out.flush().map_err(scratch_error)?;
         report.delta_bytes = encoded.delta_bytes;
         report.copied_bytes = encoded.copied_bytes;
@@ -190,6 +187,56 @@ impl<'a> Maker<'a> {
         report.literal_bytes = encoded.literal_bytes;
         report.kinds = encoded.kinds.into_iter().map(KindReport::from).collect();
         Ok(())
+    }
+
+    /// What is shared comes after all layers, whose numbers are settled.
+    fn origins_with<'b>(&'b self, pool: Option<&'b Pool>) -> Vec<(Origin, &'b dyn ReadAt)> {
+        let mut origins: Vec<(Origin, &dyn ReadAt)> = self.origins.clone();
+        origins.extend(pool.map(|pool| (pool.origin(), &pool.bytes as &dyn ReadAt)));
+        origins
+    }
+
+    /// The delta of a layer that was matched before, with what it shares with others taken from there.
+    pub(super) fn matched_delta(
+        &mut self,
+        target: &SourceLayer,
+        matched: &Content,
+        pool: Option<&Pool>,
+    ) -> Result<(DeltaLayer, LayerReport), CreateError> {
+        let (number, level) = (self.origins.len(), self.options.level);
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        let fill = |content: &Content| match pool {
+            Some(pool) => pool.fill(content, target.size(), OriginId(number)),
+            None => content.clone(),
+        };
+        let report = match self.write(target, &fill(matched), pool, level) {
+            // A transform that does not come back is a fault of ours, and no reason to have no delta.
+            Err(error) if error.is_of_encoding() && !matched.regions.is_empty() => {
+                let plain = Content { regions: Vec::new(), ..matched.clone() };
+                self.write(target, &fill(&plain), pool, level)?
+            }
+            report => report?,
+        };
+        let layer = self.finish_tar(report.delta_bytes)?;
+        self.end += layer.size_bytes;
+        self.scratch_bytes += layer.size_bytes;
+        Ok((layer, report))
+    }
+
+    /// The layer that makes what deltas share, out of nothing.
+    pub(super) fn pool(&mut self, pool: &Pool) -> Result<DeltaLayer, CreateError> {
+        self.scratch.set_len(self.end).map_err(scratch_error)?;
+        self.seek_to_delta()?;
+        let digest = *pool.digest.as_bytes();
+        let mut out = BufWriter::new(&*self.scratch);
+        let options = encode_options(self.options, self.options.level);
+        let encoded = encode(&pool.bytes, digest, &[], &Content::default(), &options, &mut out)?;
+        out.flush().map_err(scratch_error)?;
+        drop(out);
+        let layer = self.finish_tar(encoded.delta_bytes)?;
+        self.end += layer.size_bytes;
+        self.scratch_bytes += layer.size_bytes;
+        Ok(layer)
     }
 
     fn encode_balena(
@@ -211,12 +258,17 @@ impl<'a> Maker<'a> {
     }
 
     /// Applies the delta and compares the digest: what does not come back is not shipped.
-    fn prove(&self, target: &SourceLayer, delta_bytes: u64) -> Result<(), CreateError> {
+    fn prove(
+        &self,
+        target: &SourceLayer,
+        pool: Option<&Pool>,
+        delta_bytes: u64,
+    ) -> Result<(), CreateError> {
         let mut made = Digester::new();
         self.seek_to_delta()?;
         let delta = io::BufReader::with_capacity(128 << 10, &*self.scratch).take(delta_bytes);
         match self.options.format {
-            DeltaFormat::Silt => self.apply_native(delta, &mut made)?,
+            DeltaFormat::Silt => self.apply_native(delta, pool, &mut made)?,
             DeltaFormat::Balena => {
                 let basis = Concat::new(self.base.concatenated());
                 let limits = ApplyLimits { max_output_bytes: target.size() };
@@ -229,12 +281,18 @@ impl<'a> Maker<'a> {
         if made == layer { Ok(()) } else { Err(CreateError::Unproven { layer, made }) }
     }
 
-    fn apply_native(&self, delta: impl Read, made: &mut Digester) -> Result<(), CreateError> {
+    fn apply_native(
+        &self,
+        delta: impl Read,
+        pool: Option<&Pool>,
+        made: &mut Digester,
+    ) -> Result<(), CreateError> {
         let limits =
             Limits { memory_bytes: self.options.apply_memory_bytes, output_bytes: u64::MAX };
         let mut decoder = LayerDecoder::new(delta, &limits)?;
+        let all = self.origins_with(pool);
         let bytes_of = |wanted: &Origin| {
-            let found = self.origins.iter().find(|(origin, _)| origin == wanted);
+            let found = all.iter().find(|(origin, _)| origin == wanted);
             found.map(|(_, bytes)| *bytes)
         };
         let origins: Vec<_> = decoder.needs().origins.iter().filter_map(bytes_of).collect();
@@ -255,6 +313,31 @@ impl<'a> Maker<'a> {
         let diff_id = DiffId(digester.finish());
         Ok(DeltaLayer { diff_id, size_bytes, start, file: file.clone() })
     }
+}
+
+/// How native deltas are compressed.
+pub(super) fn encode_options(options: &DeltaOptions, level: Level) -> EncodeOptions {
+    let compression = match level {
+        Level::Fast => Compression::Zstd { level: 9 },
+        Level::Default => Compression::Lzma2 { preset: 7 },
+        Level::Best => Compression::Lzma2 { preset: 9 | EXTREME },
+    };
+    EncodeOptions { compression, memory_bytes: options.apply_memory_bytes }
+}
+
+/// How layers are matched. What is left of the memory pays for the buffers of compression.
+pub(super) fn match_options(options: &DeltaOptions, level: Level) -> MatchOptions {
+    let aim = match options.format {
+        DeltaFormat::Silt => Aim::Differences,
+        DeltaFormat::Balena => Aim::ExactRuns,
+    };
+    let effort = match level {
+        Level::Fast => Effort::Fast,
+        Level::Default => Effort::Default,
+        Level::Best => Effort::Best,
+    };
+    let memory_bytes = options.memory_bytes / 4 * 3;
+    MatchOptions { memory_bytes, aim, region_bytes: region_bytes(options), effort }
 }
 
 /// What a region may take of the memory that is promised: the rest is for windows and a frame.

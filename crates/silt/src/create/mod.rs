@@ -7,6 +7,9 @@ mod base;
 mod error;
 mod kinds;
 mod layer;
+mod layer_list;
+mod pool;
+mod several;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -27,8 +30,11 @@ use crate::sink::{ImageTransaction, SinkError};
 pub use error::CreateError;
 pub(crate) use error::changed;
 pub use kinds::KindReport;
+pub use layer_list::{LayerListError, read_layer_list};
+pub use several::{From, create_deltas};
 
 use base::{Base, bytes_of};
+use pool::Pool;
 
 /// How much work goes into a delta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -98,12 +104,16 @@ pub struct CreateReport {
     pub target: ImageId,
     /// The images that it needs, all of them.
     pub base: Vec<ImageId>,
+    /// Whether it needs nothing at all.
+    pub is_full: bool,
     /// Its encoding.
     pub format: DeltaFormat,
     /// Bytes of all layers of the target.
     pub normal_bytes: u64,
     /// Bytes of all layers of the delta, before the archive compresses them.
     pub delta_bytes: u64,
+    /// Bytes of further layers, which the deltas that were made with it have as well.
+    pub shared_bytes: u64,
     /// The target's layers, the lowest first.
     pub layers: Vec<LayerReport>,
     /// The same by sorts of files, over all layers that are not shared.
@@ -164,8 +174,7 @@ pub fn create_delta_between(
     options: &DeltaOptions,
     progress: &dyn Progress,
 ) -> Result<CreatedDelta, CreateError> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.unwrap_or(0)).build();
-    let pool = pool.map_err(|source| CreateError::Threads { source })?;
+    let pool = thread_pool(options)?;
     for image in base.iter().chain([target]) {
         if let Ok(Some(_)) = DeltaImage::of(&image.config) {
             return Err(CreateError::IsADelta { image: image.config.id });
@@ -176,10 +185,21 @@ pub fn create_delta_between(
     pool.install(|| Creation { base: &base, target, options, progress }.run(file))
 }
 
+fn thread_pool(options: &DeltaOptions) -> Result<rayon::ThreadPool, CreateError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.unwrap_or(0)).build();
+    pool.map_err(|source| CreateError::Threads { source })
+}
+
 impl CreatedDelta {
     /// What it consists of.
     pub fn report(&self) -> &CreateReport {
         &self.report
+    }
+
+    /// The layers that other deltas have as well, with their sizes.
+    pub fn shared_layers(&self) -> Vec<(DiffId, u64)> {
+        let shared = self.layers.iter().skip(self.report.layers.len());
+        shared.map(|layer| (layer.diff_id, layer.size_bytes)).collect()
     }
 
     /// Puts the delta into a place as an image, under `names`.
@@ -286,7 +306,7 @@ impl Creation<'_> {
         }
         let scratch_bytes = maker.scratch_bytes();
         drop(maker);
-        self.pack(layers, reports, scratch_bytes)
+        self.pack(layers, reports, &[], scratch_bytes)
     }
 
     /// The files of the base, whose layers are hashed meanwhile, if anything is to be made of them.
@@ -322,8 +342,9 @@ impl Creation<'_> {
 
     fn pack(
         &self,
-        layers: Vec<DeltaLayer>,
+        mut layers: Vec<DeltaLayer>,
         reports: Vec<LayerReport>,
+        shared: &[Arc<Pool>],
         scratch_bytes: u64,
     ) -> Result<CreatedDelta, CreateError> {
         let format = self.options.format;
@@ -335,7 +356,13 @@ impl Creation<'_> {
             base_layers: Some(self.base.address_space().to_vec()),
             names: self.target.names.clone(),
             kinds: kinds::shares(&kinds),
+            shared: shared.iter().map(|pool| DiffId(pool.digest)).collect(),
         };
+        let delta_bytes = layers.iter().map(|layer| layer.size_bytes).sum();
+        let shared = shared.iter().filter_map(|pool| pool.layer.clone());
+        let shared: Vec<DeltaLayer> = shared.collect();
+        let shared_bytes = shared.iter().map(|layer| layer.size_bytes).sum();
+        layers.extend(shared);
         let diff_ids: Vec<DiffId> = layers.iter().map(|layer| layer.diff_id).collect();
         let target = self.target.config.id;
         let config = delta.to_config(&diff_ids).ok_or(CreateError::ConfigText { image: target })?;
@@ -345,9 +372,11 @@ impl Creation<'_> {
             delta: config.id,
             target,
             base: self.base.ids().to_vec(),
+            is_full: self.base.address_space().is_empty(),
             format,
             normal_bytes: self.target.layers.iter().map(SourceLayer::size_bytes).sum(),
-            delta_bytes: layers.iter().map(|layer| layer.size_bytes).sum(),
+            delta_bytes,
+            shared_bytes,
             layers: reports,
             kinds,
             scratch_bytes,

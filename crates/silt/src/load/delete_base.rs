@@ -10,7 +10,7 @@ use store::{EditError, RemoveOptions, ResolveError, Snapshot, Store};
 use tarball::{ImageId, Name};
 
 use super::plan::ImagePlan;
-use super::{Candidates, LoadError, LoadPlan, LoadReport};
+use super::{LoadError, LoadPlan, LoadReport};
 use crate::delta_image::DeltaImage;
 use crate::query::images_with;
 
@@ -29,17 +29,15 @@ pub struct DeletedBase {
 /// layers that it lists. What the load itself makes or is asked for is none.
 pub(super) fn bases_of(
     snapshot: &Snapshot,
-    candidates: &Candidates<'_>,
+    deltas: &[&DeltaImage],
     images: &[ImagePlan],
-) -> Result<Vec<ImageId>, LoadError> {
+) -> Vec<ImageId> {
     let mut bases = BTreeSet::new();
-    for candidate in candidates {
-        if let Some(delta) = DeltaImage::of(&candidate.config)? {
-            bases.extend(images_with(snapshot, delta.base, delta.base_layers.as_deref()));
-        }
+    for delta in deltas {
+        bases.extend(images_with(snapshot, delta.base, delta.base_layers.as_deref()));
     }
     bases.retain(|base| images.iter().all(|image| image.id != *base));
-    Ok(bases.into_iter().collect())
+    bases.into_iter().collect()
 }
 
 /// Removes what the plan says. An image that is gone already is no failure.

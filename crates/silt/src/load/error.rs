@@ -119,6 +119,12 @@ pub enum LoadError {
         /// The layer of the target that it wants to read.
         origin: DiffId,
     },
+    /// What deltas share is not a stream of its own, or not the one that they read.
+    #[error("layer {layer} does not hold what deltas of the input share")]
+    SharedLayer {
+        /// The layer of the delta.
+        layer: DiffId,
+    },
     /// The delta image in the store is damaged.
     #[error("layer {layer} of the delta is damaged in the store: its bytes have another digest")]
     StoredDelta {
@@ -329,6 +335,7 @@ impl Failure for LoadError {
             | Self::DeltaLayer(_)
             | Self::MissingLayer { .. }
             | Self::OriginTooEarly { .. }
+            | Self::SharedLayer { .. }
             | Self::NotShared { .. } => FailureKind::Damaged,
             Self::NotADelta { .. } | Self::TagForSeveral { .. } => FailureKind::Usage,
             Self::BaseMissing { .. } => FailureKind::BaseMissing,

@@ -14,6 +14,7 @@ use store::{NewImage, Pins};
 use tarball::{DiffId, Digester};
 
 use super::plan::{Action, ImagePlan, LayerPlan, LoadPlan};
+use super::pool::Pool;
 use super::repair::Repair;
 use super::source::Candidate;
 use super::{Candidates, LoadError, LoadReport, LoadedImage, RepairedLayer};
@@ -134,7 +135,8 @@ fn impossible_repairs(plan: &LoadPlan) -> Vec<(DiffId, String)> {
 /// Whatever was there when the plan was made, and is needed, stays until the end: in the store, and in
 /// others while the pins that are returned live.
 fn hold_all(sink: &mut impl ImageTransaction, plan: &LoadPlan) -> Result<Vec<Pins>, LoadError> {
-    let mut seen = HashSet::new();
+    // What the input itself has need not be held.
+    let mut seen: HashSet<DiffId> = plan.shared.clone();
     let mut pins = Vec::new();
     for image in plan.order.iter().map(|number| &plan.images[*number]) {
         let mut needed = Vec::new();
@@ -342,7 +344,7 @@ impl Job<'_> {
         &self,
         delta: &mut dyn io::Read,
         origins: &[DiffId],
-        bases: &[Arc<dyn ReadAt>],
+        bases: &[Arc<dyn ReadAt + '_>],
         changed_files: &dyn Fn(DiffId) -> Vec<String>,
         out: &mut dyn Write,
     ) -> Result<(), LoadError> {
@@ -378,7 +380,7 @@ impl Job<'_> {
     fn apply_balena(
         &self,
         delta: &mut dyn io::Read,
-        bases: Vec<Arc<dyn ReadAt>>,
+        bases: Vec<Arc<dyn ReadAt + '_>>,
         out: &mut dyn Write,
     ) -> Result<(), LoadError> {
         let layer = self.layer.diff_id;
@@ -440,8 +442,8 @@ impl Job<'_> {
         &self,
         sink: &impl ImageTransaction,
         origins: &[DiffId],
-    ) -> Result<Vec<Arc<dyn ReadAt>>, LoadError> {
-        let mut open: HashMap<DiffId, Arc<dyn ReadAt>> = HashMap::new();
+    ) -> Result<Vec<Arc<dyn ReadAt + '_>>, LoadError> {
+        let mut open: HashMap<DiffId, Arc<dyn ReadAt + '_>> = HashMap::new();
         for layer in origins {
             if let Entry::Vacant(place) = open.entry(*layer) {
                 place.insert(self.open_origin(sink, *layer)?);
@@ -454,7 +456,11 @@ impl Job<'_> {
         &self,
         sink: &impl ImageTransaction,
         layer: DiffId,
-    ) -> Result<Arc<dyn ReadAt>, LoadError> {
+    ) -> Result<Arc<dyn ReadAt + '_>, LoadError> {
+        if let Some(index) = self.candidate.shared_layer(layer) {
+            let pool = Pool::open(self.candidate, index, self.plan.max_memory_bytes)?;
+            return Ok(Arc::new(pool));
+        }
         if let Some(found) = sink.open_layer(layer)? {
             return Ok(found.into());
         }

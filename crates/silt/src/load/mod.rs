@@ -6,6 +6,7 @@
 
 mod bases;
 mod check;
+mod choose;
 mod delete_base;
 mod destination;
 mod error;
@@ -16,6 +17,7 @@ mod input;
 mod known;
 mod order;
 mod plan;
+mod pool;
 mod repair;
 mod rules;
 mod source;
@@ -168,7 +170,8 @@ pub fn load<'a>(
     place: impl Into<PlaceRef<'a>>,
     progress: &dyn Progress,
 ) -> Result<LoadReport, LoadError> {
-    execute_in(&source::of_archive(&input.archive), plan, place.into(), progress)
+    let candidates = source::take(source::of_archive(&input.archive), &plan.taken);
+    execute_in(&candidates, plan, place.into(), progress)
 }
 
 fn execute_in(

@@ -1,10 +1,11 @@
 //! Planning a load: what is there, what is to be made, out of what, and whether it will fit.
 
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use delta::OriginId;
-use delta::native::DecodeError;
+use delta::native::{DecodeError, Needs};
 
 use serde::{Serialize, Serializer};
 use store::FreeSpace;
@@ -17,7 +18,7 @@ use super::destination::Destination;
 use super::known::{Base, Known};
 use super::repair::Repair;
 use super::source::Candidate;
-use super::{Candidates, From, LoadError, LoadOptions, order, rules};
+use super::{Candidates, From, LoadError, LoadOptions, choose, pool, rules};
 use crate::delta_image::{DeltaFormat, DeltaImage};
 use crate::place::PlaceRef;
 use crate::policy::Verdict;
@@ -44,6 +45,12 @@ pub struct LoadPlan {
     pub(super) max_memory_bytes: u64,
     #[serde(skip)]
     pub(super) bases: BaseStores,
+    /// The candidates that are taken, one for each image.
+    #[serde(skip)]
+    pub(super) taken: Vec<usize>,
+    /// Bytes that deltas read and the input has: no layers, and nowhere but there.
+    #[serde(skip)]
+    pub(super) shared: HashSet<DiffId>,
     /// The numbers of the images in the order in which they are made: each after its base.
     #[serde(skip)]
     pub(super) order: Vec<usize>,
@@ -85,6 +92,8 @@ pub struct ImagePlan {
     pub layers: Vec<LayerPlan>,
     /// What a user should know before.
     pub warnings: Vec<String>,
+    /// Other ways to the same image that the input has, and that were not taken.
+    pub left_out: usize,
     #[serde(skip)]
     pub(super) config: Vec<u8>,
     #[serde(skip)]
@@ -173,15 +182,19 @@ pub(super) fn plan(
     let base_snapshots = bases.snapshots()?;
     let known = Known::new(&destination, &bases, &base_snapshots);
     let space = destination.space()?;
-    let mut planner = Planner { known, bases: &bases, options, space, progress };
+    let mut planner =
+        Planner { known, bases: &bases, options, space, pools: HashMap::new(), progress };
     progress.begin(&Step::CheckingInput, None);
     let deltas = candidates.iter().map(|candidate| DeltaImage::of(&candidate.config));
     let deltas = deltas.collect::<Result<Vec<_>, _>>()?;
     let policy = rules::judge_all(candidates, &deltas, &destination, options, &from)?;
-    let order = order::of(candidates, &deltas, &mut planner.known)?;
-    let mut images: Vec<Option<ImagePlan>> = candidates.iter().map(|_| None).collect();
-    for number in &order {
-        images[*number] = Some(planner.image(&candidates[*number], deltas[*number].as_ref())?);
+    let chosen = choose::choose(candidates, &deltas, options.repair, &mut planner.known)?;
+    let choose::Chosen { taken, order, left_out } = chosen;
+    let mut images: Vec<Option<ImagePlan>> = taken.iter().map(|_| None).collect();
+    for place in &order {
+        let number = taken[*place];
+        let image = planner.image(&candidates[number], deltas[number].as_ref())?;
+        images[*place] = Some(ImagePlan { left_out: left_out[*place], ..image });
     }
     let images: Vec<ImagePlan> = images.into_iter().flatten().collect();
     progress.end();
@@ -192,9 +205,13 @@ pub(super) fn plan(
         return Err(LoadError::NoRoom { room: Box::new(room) });
     }
     let deletes = match destination.snapshot() {
-        Some(snapshot) if options.delete_base => bases_of(snapshot, candidates, &images)?,
+        Some(snapshot) if options.delete_base => {
+            let taken: Vec<_> = taken.iter().filter_map(|n| deltas[*n].as_ref()).collect();
+            bases_of(snapshot, &taken, &images)
+        }
         _ => Vec::new(),
     };
+    let shared = planner.pools.into_keys().collect();
     let max_memory_bytes = options.max_memory_bytes;
     let From { signer, spooled_bytes } = from;
     Ok(LoadPlan {
@@ -206,6 +223,8 @@ pub(super) fn plan(
         deletes,
         max_memory_bytes,
         order,
+        taken,
+        shared,
         bases,
     })
 }
@@ -216,6 +235,8 @@ pub(super) struct Planner<'a> {
     pub(super) options: &'a LoadOptions,
     /// Where the layers will lie.
     space: FreeSpace,
+    /// What deltas share, once it was checked: with the memory that it takes.
+    pools: HashMap<DiffId, Needs>,
     pub(super) progress: &'a dyn Progress,
 }
 
@@ -231,6 +252,7 @@ impl Planner<'_> {
         let how = match delta {
             _ if is_present => How::Present,
             None => How::Full,
+            Some(delta) if delta.is_full() => How::Full,
             Some(delta) => How::Delta { format: delta.format, base: delta.base },
         };
         let base = match delta {
@@ -247,7 +269,9 @@ impl Planner<'_> {
             // Before the way back is removed, everything that is kept is known to be whole.
             let is_last_chance = self.options.delete_base && delta.is_some();
             if is_last_chance || (self.options.verify_base && how != How::Present) {
-                self.known.expect_sound(&layer.kept_layers(), self.progress)?;
+                let mut kept = layer.kept_layers();
+                kept.retain(|layer| !self.pools.contains_key(layer));
+                self.known.expect_sound(&kept, self.progress)?;
             }
             if let Some(size_bytes) = layer.size_bytes.filter(|_| layer.will_be_whole()) {
                 self.known.add_layer(layer.diff_id, size_bytes);
@@ -262,6 +286,7 @@ impl Planner<'_> {
             platform: target.platform.clone(),
             layers,
             warnings: warnings(target),
+            left_out: 0,
             config: target.raw.clone(),
             // The manifest of a delta is the delta's, not the target's.
             manifest: candidate.manifest.clone().filter(|_| delta.is_none()),
@@ -358,6 +383,36 @@ impl Planner<'_> {
         Ok(LayerPlan { diff_id, size_bytes: Some(size_bytes), action })
     }
 
+    /// Checks what a delta shares with others, once; together with the delta itself it must not take
+    /// more memory than there is.
+    fn shared_bytes(
+        &mut self,
+        candidate: &Candidate<'_>,
+        index: usize,
+        bytes: DiffId,
+        size_bytes: u64,
+        delta_memory_bytes: u64,
+    ) -> Result<(), LoadError> {
+        let allowed = self.options.max_memory_bytes;
+        if !self.pools.contains_key(&bytes) {
+            let (space, progress) = (&self.space, self.progress);
+            let needs = check::native_layer(candidate, index, bytes, allowed, space, progress)?;
+            self.pools.insert(bytes, needs);
+        }
+        let layer = candidate.diff_id(index);
+        let needs = self.pools.get(&bytes);
+        let found = needs.filter(|needs| needs.origins.is_empty());
+        let found = found.filter(|needs| needs.output_bytes == size_bytes);
+        let found = found.ok_or(LoadError::SharedLayer { layer })?;
+        let needed = delta_memory_bytes.saturating_add(found.memory_bytes);
+        let needed = needed.saturating_add(pool::BUFFER_BYTES);
+        if needed > allowed {
+            let source = DecodeError::Limit { what: "memory", needed, allowed };
+            return Err(LoadError::Decode { layer: bytes, origins: Vec::new(), source });
+        }
+        Ok(())
+    }
+
     /// Checks a native delta, and its origins: each must be here, and as large as it says.
     fn native_layer(
         &mut self,
@@ -373,6 +428,11 @@ impl Planner<'_> {
         let mut missing = Vec::new();
         for (number, origin) in (0u32..).zip(&needs.origins) {
             let diff_id = DiffId(Digest::from_bytes(*origin.diff_id()));
+            if let Some(place) = candidate.shared_layer(diff_id) {
+                self.shared_bytes(candidate, place, diff_id, origin.size(), needs.memory_bytes)?;
+                origins.push(diff_id);
+                continue;
+            }
             match self.known.origin_size(diff_id)? {
                 None if makes_later(candidate, delta, index, diff_id) => {
                     return Err(LoadError::OriginTooEarly { layer, origin: diff_id });

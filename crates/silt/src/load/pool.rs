@@ -10,11 +10,11 @@ use std::sync::{Mutex, PoisonError};
 use delta::ReadError;
 use delta::native::{LayerDecoder, Limits};
 use delta::read_at::ReadAt;
-use tarball::DiffId;
 
 use super::LoadError;
 use super::source::Candidate;
-use crate::delta_layer::{MEMBER_OFFSET_BYTES, member_header};
+use crate::delta_image::DeltaFormat;
+use crate::delta_layer::member_header;
 
 /// What was decoded last and is kept.
 const WINDOW_BYTES: usize = 4 << 20;
@@ -56,13 +56,6 @@ impl<'a> Pool<'a> {
         let size_bytes = decoder.needs().output_bytes;
         let state = State { decoder: Some(decoder), window: Vec::new(), start: 0, restarts: 0 };
         Ok(Self { candidate, index, size_bytes, max_memory_bytes, state: Mutex::new(state) })
-    }
-
-    /// Memory that it takes.
-    pub(super) fn memory_bytes(&self) -> u64 {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let decoder = state.decoder.as_ref().map_or(0, |decoder| decoder.needs().memory_bytes);
-        decoder.saturating_add(BUFFER_BYTES)
     }
 
     fn read(&self, state: &mut State<'a>, buffer: &mut [u8], offset: u64) -> io::Result<()> {
@@ -135,10 +128,9 @@ fn open_decoder<'a>(
     let layer = candidate.diff_id(index);
     let mut tar = candidate.open_layer(index)?;
     let mut header = [0; 512];
-    debug_assert_eq!(header.len() as u64, MEMBER_OFFSET_BYTES);
     tar.read_exact(&mut header).map_err(|source| LoadError::ReadLayer { layer, source })?;
     let size_bytes = tar::Header::from_byte_slice(&header).entry_size().unwrap_or(0);
-    if member_header(crate::delta_image::DeltaFormat::Silt, size_bytes) != header {
+    if member_header(DeltaFormat::Silt, size_bytes) != header {
         return Err(LoadError::SharedLayer { layer });
     }
     let member: Box<dyn Read + Send + 'a> = Box::new(tar.take(size_bytes));
@@ -148,6 +140,6 @@ fn open_decoder<'a>(
     let decoder = LayerDecoder::new(member, &limits).map_err(decode_error)?;
     match decoder.needs().origins.is_empty() {
         true => Ok(decoder),
-        false => Err(LoadError::SharedLayer { layer: DiffId(layer.0) }),
+        false => Err(LoadError::SharedLayer { layer }),
     }
 }

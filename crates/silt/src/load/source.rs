@@ -6,6 +6,7 @@ use tarball::archive::{Archive, ArchivedImage};
 use tarball::{DiffId, ImageConfig, Name};
 
 use super::LoadError;
+use crate::delta_image::DeltaImage;
 use crate::layer_digest::is_whole;
 use crate::place::{PlaceRef, SourceImage, SourceLayer};
 use crate::sequential::Sequential;
@@ -17,6 +18,8 @@ pub(super) struct Candidate<'a> {
     /// The exact bytes of its manifest, where it came with one.
     pub(super) manifest: Option<Vec<u8>>,
     layers: Layers<'a>,
+    /// What further layers of a delta make, each with the layer's number.
+    shared: Vec<(DiffId, usize)>,
 }
 
 enum Layers<'a> {
@@ -34,6 +37,7 @@ fn candidate_of<'a>(archive: &'a Archive, image: &'a ArchivedImage) -> Candidate
         names: image.names.clone(),
         manifest: image.manifest.as_ref().map(|manifest| manifest.raw.clone()),
         layers: Layers::Archive(archive, image),
+        shared: shared_of(&image.config),
     }
 }
 
@@ -46,6 +50,7 @@ pub(super) fn of_place(
         PlaceRef::Engine(place) => SourceImage::of_engine(place, reference)?,
     };
     Ok(Candidate {
+        shared: shared_of(&image.config),
         config: image.config.clone(),
         names: image.names.clone(),
         manifest: None,
@@ -53,7 +58,25 @@ pub(super) fn of_place(
     })
 }
 
+/// Only those that a plan takes, in their order.
+pub(super) fn take<'a>(candidates: Vec<Candidate<'a>>, taken: &[usize]) -> Vec<Candidate<'a>> {
+    let numbered = candidates.into_iter().enumerate();
+    let taken = numbered.filter(|(number, _)| taken.contains(number));
+    taken.map(|(_, candidate)| candidate).collect()
+}
+
+fn shared_of(config: &ImageConfig) -> Vec<(DiffId, usize)> {
+    let delta = DeltaImage::of(config).ok().flatten();
+    let (first, shared) = delta.map(|d| (d.target.diff_ids.len(), d.shared)).unwrap_or_default();
+    shared.into_iter().zip(first..).collect()
+}
+
 impl Candidate<'_> {
+    /// The layer that makes these bytes, where they are some that the delta shares with others.
+    pub(super) fn shared_layer(&self, bytes: DiffId) -> Option<usize> {
+        self.shared.iter().find(|(shared, _)| *shared == bytes).map(|(_, index)| *index)
+    }
+
     /// Bytes of a layer as it is stored in the input; `None` where the input leaves it out.
     pub(super) fn stored_bytes(&self, index: usize) -> Option<u64> {
         match &self.layers {
@@ -73,7 +96,7 @@ impl Candidate<'_> {
 
     /// The uncompressed tar of a layer, which must be in the input. An archive's checks itself at its
     /// end; the store's is checked before.
-    pub(super) fn open_layer(&self, index: usize) -> Result<Box<dyn Read + '_>, LoadError> {
+    pub(super) fn open_layer(&self, index: usize) -> Result<Box<dyn Read + Send + '_>, LoadError> {
         let diff_id = self.config.diff_ids[index];
         match &self.layers {
             Layers::Archive(archive, image) => {

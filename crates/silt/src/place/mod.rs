@@ -16,7 +16,7 @@ pub(crate) use engine_place::EngineImages;
 pub use engine_place::EnginePlace;
 pub(crate) use engine_sink::EngineTransaction;
 pub(crate) use layer_pool::LayerPool;
-pub use source_image::{SourceError, SourceImage, SourceLayer};
+pub use source_image::{SourceError, SourceImage, SourceLayer, layers_of_store};
 
 /// A place of images.
 #[derive(Debug, Clone, Copy)]

@@ -288,6 +288,18 @@ fn parse_config(image: ImageId, raw: Vec<u8>) -> Result<ImageConfig, SourceError
     ImageConfig::parse(raw).map_err(|source| SourceError::Config { image, source })
 }
 
+/// Those of `listed` that the store has.
+pub fn layers_of_store(store: &Store, listed: &[DiffId]) -> Result<Vec<SourceLayer>, SourceError> {
+    let pool = LayerPool::new(store);
+    let mut layers = Vec::new();
+    for diff_id in listed {
+        if let Some(layer) = pool.layer(*diff_id)? {
+            layers.push(SourceLayer { diff_id: *diff_id, bytes: Bytes::Store(layer) });
+        }
+    }
+    Ok(layers)
+}
+
 impl SourceLayer {
     /// The size of its uncompressed tar.
     pub fn size_bytes(&self) -> u64 {

@@ -46,6 +46,16 @@ impl Default for SaveOptions {
     }
 }
 
+impl SaveOptions {
+    /// How the archive is compressed as a whole, where that is settled.
+    fn compress_whole(&self) -> Option<Compress> {
+        match &self.sign {
+            Some(_) => Some(Compress::None),
+            None => self.compress,
+        }
+    }
+}
+
 /// How an archive is compressed as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -82,7 +92,7 @@ pub fn save_images(
     let snapshot = store.snapshot()?;
     // Layers are opened one by one, so they must stay until the last is written.
     let mut pins = store.pins();
-    let mut packing = Packing::new(store, options.compress);
+    let mut packing = Packing::new(store, options.compress_whole());
     let mut items: Vec<Item> = Vec::new();
     for reference in references {
         let image = snapshot.resolve(reference)?;
@@ -107,9 +117,24 @@ pub fn save_delta(
     output: &Output,
     progress: &dyn Progress,
 ) -> Result<SaveReport, SaveError> {
-    let mut packing = Packing::new(store, options.compress);
+    let mut packing = Packing::new(store, options.compress_whole());
     let item = Item::of_created(delta, names, &mut packing)?;
     write_items(&[item], options, output, progress)
+}
+
+/// Saves several deltas that were just made as one archive, without putting them into the store. What
+/// they share is there once.
+pub fn save_deltas(
+    store: &Store,
+    deltas: &[CreatedDelta],
+    options: &SaveOptions,
+    output: &Output,
+    progress: &dyn Progress,
+) -> Result<SaveReport, SaveError> {
+    let mut packing = Packing::new(store, options.compress_whole());
+    let items = deltas.iter().map(|delta| Item::of_created(delta, &[], &mut packing));
+    let items: Vec<Item> = items.collect::<Result<_, _>>()?;
+    write_items(&items, options, output, progress)
 }
 
 /// The name by which a reference means an image, unless it means it by its ID.
@@ -216,8 +241,7 @@ fn write_items(
     if let Some(signing) = &options.sign {
         signing.sign(&mut plan);
     }
-    let compress = match options.compress {
-        _ if options.sign.is_some() => Compress::None,
+    let compress = match options.compress_whole() {
         Some(compress) => compress,
         None if items.iter().all(|item| item.is_delta) => smaller(&plan)?,
         None => Compress::None,
