@@ -64,7 +64,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(level) => Compression::Zstd { level: level.parse()? },
         Err(_) => Compression::Lzma2 { preset: 9 },
     };
-    let options = EncodeOptions { compression, memory_bytes: 16 << 20 };
+    let options =
+        EncodeOptions { compression, memory_bytes: 16 << 20, compress_memory_bytes: 256 << 20 };
     let report = encode(&target, [0; 32], &origins, &matched, &options, &mut delta)?;
     println!("encode  {:>9.2?}  {report:?}", start.elapsed());
 

@@ -94,8 +94,11 @@ fn make_delta(bases: &[Vec<u8>], target: &Vec<u8>) -> Vec<u8> {
     };
     let matched = match_layer(target, &index, &options).unwrap();
     let listed: Vec<_> = origins.iter().enumerate().map(|(i, o)| (origin(i, *o), *o)).collect();
-    let options =
-        EncodeOptions { compression: Compression::Lzma2 { preset: 1 }, memory_bytes: 16 << 20 };
+    let options = EncodeOptions {
+        compression: Compression::Lzma2 { preset: 1 },
+        memory_bytes: 16 << 20,
+        compress_memory_bytes: 256 << 20,
+    };
     let mut delta = Vec::new();
     encode(target, [7; 32], &listed, &matched, &options, &mut delta).unwrap();
     delta

@@ -104,8 +104,11 @@ impl Nested {
         };
         let origins: [(Origin, &dyn ReadAt); 2] =
             [(origin(0, &other), &other), (origin(1, &self.base), &self.base)];
-        let options =
-            EncodeOptions { compression: Compression::Lzma2 { preset: 6 }, memory_bytes: 16 << 20 };
+        let options = EncodeOptions {
+            compression: Compression::Lzma2 { preset: 6 },
+            memory_bytes: 16 << 20,
+            compress_memory_bytes: 256 << 20,
+        };
         let mut delta = Vec::new();
         let report = encode(&self.target, [7; 32], &origins, &self.content, &options, &mut delta);
         let report = report.unwrap();
@@ -203,8 +206,11 @@ fn an_executable_of_very_many_covers_comes_back() {
         Region { target: 6..target.len() as u64, transform: Transform::References(references) };
     let content = Content { regions: vec![region], ..Content::default() };
     let origin = Origin::Layer { diff_id: [0; 32], size: old.len() as u64 };
-    let options =
-        EncodeOptions { compression: Compression::Zstd { level: 3 }, memory_bytes: 64 << 20 };
+    let options = EncodeOptions {
+        compression: Compression::Zstd { level: 3 },
+        memory_bytes: 64 << 20,
+        compress_memory_bytes: 256 << 20,
+    };
     let mut delta = Vec::new();
     encode(&target, [7; 32], &[(origin, &old)], &content, &options, &mut delta).unwrap();
     let limits = Limits { memory_bytes: 64 << 20, output_bytes: 64 << 20 };

@@ -123,8 +123,11 @@ fn round_trip(base: &Vec<u8>, target: &Vec<u8>, region_bytes: u64) -> Made {
     let content = match_layer(target, &index, &options).unwrap();
     check(&content, target.size());
     let origin = Origin::Layer { diff_id: [1; 32], size: base.size() };
-    let options =
-        EncodeOptions { compression: Compression::Lzma2 { preset: 6 }, memory_bytes: 16 << 20 };
+    let options = EncodeOptions {
+        compression: Compression::Lzma2 { preset: 6 },
+        memory_bytes: 16 << 20,
+        compress_memory_bytes: 256 << 20,
+    };
     let mut delta = Vec::new();
     let origins = [(origin, base as &dyn ReadAt)];
     let report = encode(target, [7; 32], &origins, &content, &options, &mut delta).unwrap();

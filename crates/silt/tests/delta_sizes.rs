@@ -88,7 +88,25 @@ fn no_delta_grows() {
             }
         }
     }
+    for (fixture, sizes) in &measured {
+        let [best, default] = ["best", "default"].map(|level| sizes[level]);
+        assert!(best <= default, "{fixture}: {best} bytes by best, {default} by default");
+    }
     assert!(grown.is_empty(), "larger than recorded:\n{}", grown.join("\n"));
+}
+
+#[test]
+fn any_number_of_threads_makes_the_same_bytes() {
+    let device = device_with(&folder().join("amd64.tar.xz"));
+    for level in [Level::Fast, Level::Default, Level::Best] {
+        let with = |jobs| {
+            let options = DeltaOptions { level, jobs: Some(jobs), ..DeltaOptions::default() };
+            let delta = device.delta("fixture:old", "fixture:new", &options);
+            device.save_delta(&delta, "fixture:delta")
+        };
+        let one = with(1);
+        assert!(one == with(2) && one == with(8), "{level:?}");
+    }
 }
 
 #[test]

@@ -22,6 +22,9 @@ pub struct EncodeOptions {
     pub compression: Compression,
     /// Memory that applying the delta may take, in bytes: a promise to the device.
     pub memory_bytes: u64,
+    /// Memory that compressing it may take here, in bytes: windows get smaller until it does, or are
+    /// as small as they get.
+    pub compress_memory_bytes: u64,
 }
 
 /// What a delta consists of.
@@ -113,7 +116,7 @@ pub fn encode(
     let table = StreamTable::for_output(target.size(), options.compression, has_regions);
     let resident_bytes = content.resident_bytes();
     let needs = Needs::new(listed, target_digest, target.size(), resident_bytes, table);
-    let needs = within(options.memory_bytes, needs)?;
+    let needs = within(options, needs)?;
     let streams = StreamWriters::new(&needs.streams, options.compression);
     let streams = streams.map_err(EncodeError::Compress)?;
     let header = needs.to_bytes();
@@ -129,8 +132,11 @@ pub fn encode(
     Ok(report)
 }
 
-/// The header, with windows that keep the promise.
-fn within(promised: u64, mut needs: Needs) -> Result<Needs> {
+/// The header, with windows that keep the promise, and that can be filled in the memory there is.
+fn within(options: &EncodeOptions, mut needs: Needs) -> Result<Needs> {
+    let promised = options.memory_bytes;
+    let compress_bytes = |needs: &Needs| needs.streams.compress_memory_bytes(options.compression);
+    while compress_bytes(&needs) > options.compress_memory_bytes && needs.shrink() {}
     while needs.memory_bytes > promised {
         if !needs.shrink() {
             return Err(EncodeError::Promise { needed: needs.memory_bytes, promised });

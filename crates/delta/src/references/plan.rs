@@ -24,10 +24,6 @@ const MIN_GAIN_BYTES: usize = 32;
 /// Files that need fewer bytes by plain matching are not matched again: there is little to be gained.
 const MIN_BYTES_TO_REMATCH: usize = 256;
 
-/// Files that need a large part of their bytes are matched again in all styles up to this size: code that
-/// was compiled anew gains 1 to 2 % by it.
-const MAX_BYTES_FOR_STYLES: usize = 4 << 20;
-
 impl RegionCover {
     pub(super) fn of(cover: &ByteCover) -> Option<Self> {
         Some(Self {
@@ -102,8 +98,7 @@ fn search(
     let mut search = Search { old, new, most_covers, best: None, best_bytes };
     let is_best = effort == Effort::Best;
     if plain_bytes > MIN_BYTES_TO_REMATCH {
-        let is_rewritten = plain_bytes > new.len() / 6 && new.len() <= MAX_BYTES_FOR_STYLES;
-        for covers in rematch(files, first, is_best || is_rewritten) {
+        for covers in rematch(files, first, is_best) {
             search.consider(Plan { covers, ..first.clone() });
         }
     }
@@ -132,6 +127,10 @@ impl Search<'_> {
     /// Takes the plan, or what is left of it when covers are dropped that do not pay, if it is better.
     fn consider(&mut self, plan: Plan) {
         let Some(trial) = Trial::of(self.old, self.new, &plan) else { return };
+        // What is left when covers are dropped is a little smaller, not much.
+        if self.best.is_some() && trial.bytes > self.best_bytes + self.best_bytes / 16 {
+            return;
+        }
         let pruned = prune(&plan, &trial, self.most_covers);
         let count = plan.covers.len();
         self.keep_smaller(plan, &trial);

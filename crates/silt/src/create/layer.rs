@@ -322,7 +322,12 @@ pub(super) fn encode_options(options: &DeltaOptions, level: Level) -> EncodeOpti
         Level::Default => Compression::Lzma2 { preset: 7 },
         Level::Best => Compression::Lzma2 { preset: 9 | EXTREME },
     };
-    EncodeOptions { compression, memory_bytes: options.apply_memory_bytes }
+    EncodeOptions {
+        compression,
+        memory_bytes: options.apply_memory_bytes,
+        // What matching took is free again.
+        compress_memory_bytes: options.memory_bytes / 4 * 3,
+    }
 }
 
 /// How layers are matched. What is left of the memory pays for the buffers of compression.

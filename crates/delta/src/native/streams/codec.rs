@@ -28,6 +28,19 @@ pub enum Compression {
     },
 }
 
+impl Compression {
+    /// Memory that compressing with such a window takes, nearly: tables are sized by it.
+    pub(super) fn memory_bytes(self, window_log: u8) -> u64 {
+        let (tables, fixed) = match self {
+            // Hashes and chains of twice as many entries as the window has bytes, four bytes each.
+            Self::Zstd { .. } => (18, 512 << 10),
+            // A binary tree of two entries for each byte, hashes, the window and what is read ahead.
+            Self::Lzma2 { .. } => (12, 1 << 20),
+        };
+        (tables << window_log) + fixed
+    }
+}
+
 /// The id of a compression in the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Codec {

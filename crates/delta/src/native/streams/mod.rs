@@ -94,6 +94,11 @@ impl StreamTable {
         self.0.iter().map(of).sum()
     }
 
+    /// Memory that compressing all streams at once takes, nearly.
+    pub(super) fn compress_memory_bytes(&self, compression: Compression) -> u64 {
+        self.0.iter().map(|entry| compression.memory_bytes(entry.window_log)).sum()
+    }
+
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         varint::put(out, self.0.len() as u64);
         for (id, entry) in (0u8..).zip(&self.0) {
@@ -118,5 +123,24 @@ impl StreamTable {
             entries.push(Entry { codec, window_log });
         }
         Some(Self(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_can_be_made_to_fit_a_small_memory() {
+        for compression in [Compression::Lzma2 { preset: 7 }, Compression::Zstd { level: 9 }] {
+            let mut table = StreamTable::for_output(1 << 30, compression, true);
+            let large = table.compress_memory_bytes(compression);
+            assert!((80 << 20..200 << 20).contains(&large), "{large}");
+            while table.compress_memory_bytes(compression) > 48 << 20 {
+                assert!(table.shrink());
+            }
+            // Not more than that: half as much would be a window too small.
+            assert!(table.compress_memory_bytes(compression) > 24 << 20);
+        }
     }
 }
