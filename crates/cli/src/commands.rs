@@ -3,6 +3,7 @@
 mod check;
 mod delta;
 mod df;
+mod engines;
 mod history;
 mod inspect;
 mod layers;
@@ -33,6 +34,7 @@ use crate::output;
 pub(crate) use check::CheckOptions;
 pub(crate) use delta::{DeltaDestination, DeltaTask};
 pub(crate) use df::DfOptions;
+pub(crate) use engines::EnginesOptions;
 pub(crate) use history::HistoryOptions;
 pub(crate) use inspect::InspectOptions;
 pub(crate) use layers::LayersOptions;
@@ -70,6 +72,7 @@ pub(crate) enum Task {
     Df(DfOptions),
     Prune(PruneOptions),
     Check(CheckOptions),
+    Engines(EnginesOptions),
     /// Help, a version, a script.
     Print(String),
     /// Manual pages, into a directory.
@@ -99,6 +102,7 @@ pub(crate) fn run(invocation: Invocation) -> CommandResult {
         Task::Df(options) => df::run(&context, &options),
         Task::Prune(options) => prune::run(&context, &options),
         Task::Check(options) => check::run(&context, &options),
+        Task::Engines(options) => engines::run(&context, &options),
         Task::Print(text) => output::print(&text),
         Task::Man(directory) => write_manual(&directory),
     }

@@ -137,6 +137,39 @@ impl<'a> Places<'a> {
     }
 }
 
+/// The engine of all references, and what they are called there; `None` where they are the store's. Without
+/// any, it is that of bare names.
+pub(crate) fn one_engine(
+    context: &Context,
+    references: &[String],
+) -> Result<Option<(EngineKind, Vec<String>)>, CommandError> {
+    let mut found: Option<(EngineKind, Vec<String>)> =
+        context.engine.filter(|_| references.is_empty()).map(|kind| (kind, Vec::new()));
+    let mut has_stored = false;
+    for reference in references {
+        match (ImageReference::parse(reference, context.engine), &mut found) {
+            (ImageReference::Store(_), _) => has_stored = true,
+            (ImageReference::Engine(kind, name), None) => found = Some((kind, vec![name])),
+            (ImageReference::Engine(kind, name), Some((known, names))) if kind == *known => {
+                names.push(name);
+            }
+            (ImageReference::Engine(..), Some(_)) => return Err(several_places()),
+            (ImageReference::Archive { path, .. }, _) => {
+                let what = format!("this command with the archive {}", path.display());
+                return Err(UsageError::NotBuilt { what }.into());
+            }
+        }
+    }
+    match (has_stored, found.is_some()) {
+        (true, true) => Err(several_places()),
+        _ => Ok(found),
+    }
+}
+
+fn several_places() -> CommandError {
+    UsageError::NotBuilt { what: "this command with images of several places".to_owned() }.into()
+}
+
 /// Where engines are, as their own programs are told.
 pub(crate) fn engine_address() -> Where {
     let text = |name: &str| variable(name).and_then(|value| value.into_string().ok());

@@ -152,12 +152,6 @@ pub enum EngineError {
         /// The layer.
         layer: DiffId,
     },
-    /// There is no adapter for it yet.
-    #[error("the engine {kind} is not built yet")]
-    NotBuilt {
-        /// Which engine.
-        kind: EngineKind,
-    },
 }
 
 /// Why nobody answers.

@@ -7,12 +7,15 @@
 //!
 //! What engines say and keep is bounded when it is read, and treated as possibly damaged.
 
+mod containerd;
 mod docker;
 mod error;
 mod files;
+mod gzip_layer;
 mod http;
 mod place;
 mod podman;
+mod program;
 mod saved;
 mod spool;
 pub mod tar_split;
@@ -29,6 +32,6 @@ pub fn open(kind: EngineKind, place: &Where) -> Result<Box<dyn Engine>, EngineEr
     match kind {
         EngineKind::Docker => Ok(Box::new(docker::Docker::open(place)?)),
         EngineKind::Podman => Ok(Box::new(podman::Podman::open(place)?)),
-        EngineKind::Containerd => Err(EngineError::NotBuilt { kind }),
+        EngineKind::Containerd => Ok(Box::new(containerd::Containerd::open(place)?)),
     }
 }

@@ -204,9 +204,7 @@ impl Failure for EngineError {
             Self::NoSuchImage { .. } => FailureKind::NoSuchImage,
             Self::Damaged { .. } | Self::NoLayer { .. } => FailureKind::StoredDamaged,
             Self::NotAConfig { .. } => FailureKind::Damaged,
-            Self::Address { .. } | Self::NotBuilt { .. } | Self::NoRepair { .. } => {
-                FailureKind::Usage
-            }
+            Self::Address { .. } | Self::NoRepair { .. } => FailureKind::Usage,
             Self::Spool { source, .. } if is_full(source) => FailureKind::NoRoom,
             Self::Refused { message, .. } if message.contains("no space left on device") => {
                 FailureKind::NoRoom

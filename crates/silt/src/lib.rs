@@ -35,4 +35,4 @@ pub use failure::{Failure, FailureKind};
 pub use progress::{NoProgress, Progress, Step};
 pub use signing;
 pub use store::{OpenError, OpenMode, RemoveOptions, Store};
-pub use tarball::{DiffId, Digest, ImageId, Name, Platform, PlatformChoice};
+pub use tarball::{DiffId, Digest, ImageConfig, ImageId, Name, Platform, PlatformChoice};

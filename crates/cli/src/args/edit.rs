@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use silt::Name;
 
-use super::values::{Reference, texts};
+use super::values::{AnyReference, Reference, any_texts};
 use crate::commands::{RmOptions, TagOptions, Task, UnpackOptions};
 
 #[derive(Debug, Args)]
 pub(super) struct TagArgs {
     #[arg(value_name = "IMAGE")]
-    image: Reference,
+    image: AnyReference,
     /// The new name; without a tag it is `latest`
     #[arg(value_name = "NAME")]
     name: Name,
@@ -20,7 +20,7 @@ pub(super) struct TagArgs {
 #[derive(Debug, Args)]
 pub(super) struct RmArgs {
     #[arg(required = true, value_name = "IMAGE")]
-    images: Vec<Reference>,
+    images: Vec<AnyReference>,
     /// Remove an image that is given by its ID though it has several names
     #[arg(short, long)]
     force: bool,
@@ -50,7 +50,7 @@ impl TagArgs {
 impl RmArgs {
     pub(super) fn lower(self) -> Task {
         let Self { images, force, json } = self;
-        Task::Rm(RmOptions { images: texts(images), is_forced: force, is_json: json })
+        Task::Rm(RmOptions { images: any_texts(images), is_forced: force, is_json: json })
     }
 }
 

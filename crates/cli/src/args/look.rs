@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::values::{Reference, texts};
+use super::values::{AnyReference, Reference, any_texts};
 use crate::commands::{
     HistoryOptions, InspectOptions, LayersOptions, LsOptions, Task, VerifyOptions,
 };
@@ -23,7 +23,7 @@ pub(super) struct LsArgs {
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
     #[arg(required = true, value_name = "IMAGE")]
-    images: Vec<Reference>,
+    images: Vec<AnyReference>,
     /// Accepted for scripts: the result is JSON in any case
     #[arg(long)]
     json: bool,
@@ -52,7 +52,7 @@ pub(super) struct LayersArgs {
 pub(super) struct VerifyArgs {
     /// Only these images, else all
     #[arg(value_name = "IMAGE")]
-    images: Vec<Reference>,
+    images: Vec<AnyReference>,
     /// Print a JSON object
     #[arg(long)]
     json: bool,
@@ -68,7 +68,7 @@ impl LsArgs {
 impl InspectArgs {
     pub(super) fn lower(self) -> Task {
         let Self { images, json: _ } = self;
-        Task::Inspect(InspectOptions { images: texts(images) })
+        Task::Inspect(InspectOptions { images: any_texts(images) })
     }
 }
 
@@ -87,6 +87,6 @@ impl LayersArgs {
 
 impl VerifyArgs {
     pub(super) fn lower(self) -> Task {
-        Task::Verify(VerifyOptions { images: texts(self.images), is_json: self.json })
+        Task::Verify(VerifyOptions { images: any_texts(self.images), is_json: self.json })
     }
 }

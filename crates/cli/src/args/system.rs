@@ -6,8 +6,7 @@ use clap::{Args, Subcommand};
 use clap_complete::Shell;
 
 use super::CalledAs;
-use super::later::{self, LaterArgs};
-use crate::commands::{CheckOptions, DfOptions, PruneOptions, Task, VerifyOptions};
+use crate::commands::{CheckOptions, DfOptions, EnginesOptions, PruneOptions, Task, VerifyOptions};
 use crate::error::UsageError;
 
 #[derive(Debug, Subcommand)]
@@ -18,8 +17,8 @@ pub(super) enum SystemCommand {
     Prune(PruneArgs),
     /// Look quickly whether the store is in order
     Check(CheckArgs),
-    #[command(hide = true)]
-    Engines(LaterArgs),
+    /// List the engines that can be reached
+    Engines(EnginesArgs),
 }
 
 #[derive(Debug, Args)]
@@ -50,6 +49,13 @@ pub(super) struct CheckArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct EnginesArgs {
+    /// Print an array of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct CompletionArgs {
     shell: Shell,
 }
@@ -73,7 +79,7 @@ impl SystemCommand {
             Self::Check(CheckArgs { deep: false, json }) => {
                 Task::Check(CheckOptions { is_json: json })
             }
-            Self::Engines(_) => return Err(later::command("system engines")),
+            Self::Engines(EnginesArgs { json }) => Task::Engines(EnginesOptions { is_json: json }),
         })
     }
 }

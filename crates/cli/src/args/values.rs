@@ -117,6 +117,11 @@ pub(super) fn texts(references: Vec<Reference>) -> Vec<String> {
     references.into_iter().map(|reference| reference.0).collect()
 }
 
+/// The same, of those that may be anywhere.
+pub(super) fn any_texts(references: Vec<AnyReference>) -> Vec<String> {
+    references.into_iter().map(|reference| reference.0).collect()
+}
+
 /// An environment variable. An empty one is what shell scripts make of one that is not set.
 pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())

@@ -2,18 +2,27 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use silt::delta_image::DeltaImage;
+use silt::place::EngineImage;
 use silt::query::{self, DeltaSummary, ImageDetails};
-use silt::{DiffId, Digest, ImageId, Name, OpenMode};
+use silt::{DiffId, Digest, ImageConfig, ImageId, Name, OpenMode};
 
 use crate::context::Context;
 use crate::error::CommandResult;
 use crate::output;
+use crate::places::{Places, one_engine};
 
 pub(crate) struct InspectOptions {
     pub(crate) images: Vec<String>,
 }
 
 pub(super) fn run(context: &Context, options: &InspectOptions) -> CommandResult {
+    if let Some((kind, names)) = one_engine(context, &options.images)? {
+        let images = Places::for_reading(context)?.engine(kind)?.inspect(&names)?;
+        return output::print_json(
+            &images.iter().map(InspectedImage::of_engine).collect::<Vec<_>>(),
+        );
+    }
     let store = context.open_store(OpenMode::ReadOnly)?;
     let images = query::inspect(&store, &options.images)?;
     output::print_json(&images.iter().map(InspectedImage::of).collect::<Vec<_>>())
@@ -35,7 +44,8 @@ struct InspectedImage<'a> {
     config: Option<Box<RawValue>>,
     #[serde(rename = "RootFS")]
     rootfs: RootFs,
-    descriptor: Descriptor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    descriptor: Option<Descriptor>,
     #[serde(skip_serializing_if = "Option::is_none")]
     delta: Option<Delta>,
 }
@@ -89,18 +99,44 @@ impl<'a> InspectedImage<'a> {
             size: image.compute_size_bytes(),
             config: document.and_then(|document| document.config),
             rootfs: RootFs { r#type: "layers", layers: config.diff_ids.clone() },
-            descriptor: Descriptor {
+            descriptor: Some(Descriptor {
                 digest: image.manifest,
                 size: image.manifest_size_bytes,
                 artifact_type: image.artifact_type.clone(),
-            },
-            delta: details.parse_delta().ok().flatten().map(|delta| Delta {
-                format: DeltaSummary::of(&delta).format.to_string(),
-                base: delta.base,
-                target: delta.target.id,
-                base_layers: delta.base_layers,
-                target_names: delta.names,
             }),
+            delta: Delta::of(config),
         }
+    }
+
+    fn of_engine(image: &'a EngineImage) -> Self {
+        let config = &image.config;
+        let document: Option<ConfigDocument> = serde_json::from_slice(&config.raw).ok();
+        Self {
+            id: image.id,
+            repo_tags: &image.names,
+            repo_digests: [],
+            created: config.created.as_deref(),
+            architecture: config.platform.architecture.as_deref(),
+            variant: config.platform.variant.as_deref(),
+            os: config.platform.os.as_deref(),
+            size: image.size_bytes,
+            config: document.and_then(|document| document.config),
+            rootfs: RootFs { r#type: "layers", layers: config.diff_ids.clone() },
+            descriptor: None,
+            delta: Delta::of(config),
+        }
+    }
+}
+
+impl Delta {
+    /// `None` for a plain image, and for a delta that this program cannot read.
+    fn of(config: &ImageConfig) -> Option<Self> {
+        DeltaImage::of(config).ok().flatten().map(|delta| Self {
+            format: DeltaSummary::of(&delta).format.to_string(),
+            base: delta.base,
+            target: delta.target.id,
+            base_layers: delta.base_layers,
+            target_names: delta.names,
+        })
     }
 }

@@ -6,14 +6,17 @@ use silt::query;
 use crate::context::Context;
 use crate::error::CommandResult;
 use crate::output::{self, Table, short_id, short_size};
+use crate::places::Places;
 
 pub(crate) struct LayersOptions {
     pub(crate) is_json: bool,
 }
 
 pub(super) fn run(context: &Context, options: &LayersOptions) -> CommandResult {
-    let store = context.open_store(OpenMode::ReadOnly)?;
-    let layers = query::layers(&store)?;
+    let layers = match context.engine {
+        Some(kind) => Places::for_reading(context)?.engine(kind)?.list_layers()?,
+        None => query::layers(&context.open_store(OpenMode::ReadOnly)?)?,
+    };
     if options.is_json {
         return output::print_json(&layers);
     }

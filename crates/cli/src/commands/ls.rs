@@ -6,6 +6,7 @@ use silt::query::{self, ImageKind, ImageSummary, UnreadableImage};
 use crate::context::Context;
 use crate::error::CommandResult;
 use crate::output::{self, Table, ago, joined, short_id, short_size};
+use crate::places::Places;
 
 pub(crate) struct LsOptions {
     pub(crate) name: Option<String>,
@@ -14,8 +15,10 @@ pub(crate) struct LsOptions {
 }
 
 pub(super) fn run(context: &Context, options: &LsOptions) -> CommandResult {
-    let store = context.open_store(OpenMode::ReadOnly)?;
-    let mut list = query::list(&store)?;
+    let mut list = match context.engine {
+        Some(kind) => Places::for_reading(context)?.engine(kind)?.list()?,
+        None => query::list(&context.open_store(OpenMode::ReadOnly)?)?,
+    };
     for image in &list.unreadable {
         warn(context, image);
     }

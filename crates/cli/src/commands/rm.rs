@@ -1,12 +1,14 @@
 //! `image rm`: names go, and images with their last name.
 
 use serde::Serialize;
+use silt::place::EngineKind;
 use silt::{ImageId, Name, RemoveOptions};
 
 use super::open_with_images;
 use crate::context::Context;
 use crate::error::CommandResult;
 use crate::output;
+use crate::places::{Places, one_engine};
 
 pub(crate) struct RmOptions {
     pub(crate) images: Vec<String>,
@@ -25,6 +27,9 @@ struct Removed {
 
 /// What was removed before a failure is told all the same.
 pub(super) fn run(context: &Context, options: &RmOptions) -> CommandResult {
+    if let Some((kind, names)) = one_engine(context, &options.images)? {
+        return run_in_engine(context, kind, &names, options);
+    }
     let store = open_with_images(context, &options.images)?;
     let remove = RemoveOptions { force: options.is_forced };
     let mut all = Vec::new();
@@ -48,6 +53,28 @@ pub(super) fn run(context: &Context, options: &RmOptions) -> CommandResult {
         false => output::print(&all.iter().map(Removed::to_text).collect::<String>())?,
     }
     failure.map_or(Ok(()), |error| Err(error.into()))
+}
+
+fn run_in_engine(
+    context: &Context,
+    kind: EngineKind,
+    names: &[String],
+    options: &RmOptions,
+) -> CommandResult {
+    let engine = Places::for_reading(context)?.engine(kind)?;
+    // A wrong name is told before anything is changed.
+    names.iter().try_for_each(|name| engine.resolve(name).map(drop))?;
+    let mut all = Vec::new();
+    for name in names {
+        let removed = engine.remove(name, options.is_forced)?;
+        let (id, untagged, is_deleted) = (removed.id, removed.untagged, removed.is_deleted);
+        // What that frees, engines do not say.
+        all.push(Removed { id, untagged, is_deleted, freed_bytes: 0 });
+    }
+    match options.is_json {
+        true => output::print_json(&all),
+        false => output::print(&all.iter().map(Removed::to_text).collect::<String>()),
+    }
 }
 
 impl Removed {

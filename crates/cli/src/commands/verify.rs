@@ -6,6 +6,7 @@ use silt::{Failure, FailureKind, OpenMode};
 use crate::context::Context;
 use crate::error::CommandResult;
 use crate::output::{self, exact_size, one_line};
+use crate::places::{Places, one_engine};
 
 /// So many damaged places of one layer are listed.
 const SHOWN_RANGES: usize = 5;
@@ -26,9 +27,19 @@ pub(super) struct DamageFound {
 }
 
 pub(super) fn run(context: &Context, options: &VerifyOptions) -> CommandResult {
-    let store = context.open_store(OpenMode::ReadOnly)?;
-    let images = query::resolve_all(&store, &options.images)?;
-    let found = query::verify(&store, &images, context.reporter().as_ref())?;
+    let found = match one_engine(context, &options.images)? {
+        Some((kind, names)) => {
+            let places = Places::for_reading(context)?;
+            let engine = places.engine(kind)?;
+            places.note_copies(&engine);
+            engine.verify(&names, context.reporter().as_ref())?
+        }
+        None => {
+            let store = context.open_store(OpenMode::ReadOnly)?;
+            let images = query::resolve_all(&store, &options.images)?;
+            query::verify(&store, &images, context.reporter().as_ref())?
+        }
+    };
     if options.is_json {
         output::print_json(&found)?;
     } else {

@@ -41,9 +41,9 @@ fn what_later_versions_will_do() {
         &["image", "delta", "--merge", "a", "b"],
         &["image", "copy", "a", "b"],
         &["image", "inspect", "oci:x"],
+        &["image", "history", "docker-daemon:x"],
         &["image", "inspect", "docker://r/x"],
-        &["system", "engines"],
-        &["--engine", "docker", "image", "ls"],
+        &["--engine", "docker", "image", "history", "x"],
     ];
     for line in lines {
         let run = bench.run(line).expect(2);

@@ -1,16 +1,16 @@
 //! The `podman` program. What it does not do is no fault of its syntax: everything that it is asked is
 //! understood by Podman 3 and later.
 
-use std::io::{self, Read};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use serde::Deserialize;
 use tarball::{DiffId, ImageId, JsonError, Name, Platform};
 
-use crate::error::{EngineError, Unreachable};
+use crate::error::EngineError;
 use crate::place::{EngineKind, ImageRecord};
+use crate::program::{ProgramStream, missing, refused, run};
 use crate::saved::{SaveStream, SavedStream};
 
 const KIND: EngineKind = EngineKind::Podman;
@@ -115,13 +115,14 @@ impl Podman {
     }
 
     pub(super) fn has_image(&self, image: ImageId) -> Result<bool, EngineError> {
-        let mut command = self.command(&["image", "exists", &image.0.hex()]);
+        let id = image.0.hex();
+        let mut command = self.command(&["image", "exists", &id]);
         let Output { status, stderr, .. } =
-            command.output().map_err(|error| self.unreachable(&error))?;
+            command.output().map_err(|error| missing(KIND, self.name, &error))?;
         match status.code() {
             Some(0) => Ok(true),
             Some(1) => Ok(false),
-            _ => Err(refused("look for an image", &stderr)),
+            _ => Err(refused(KIND, "look for an image", &stderr)),
         }
     }
 
@@ -138,17 +139,7 @@ impl Podman {
     }
 
     fn run(&self, arguments: &[&str], action: &str) -> Result<Vec<u8>, EngineError> {
-        let Output { status, stdout, stderr } =
-            self.command(arguments).output().map_err(|error| self.unreachable(&error))?;
-        match status.success() {
-            true => Ok(stdout),
-            false => Err(refused(action, &stderr)),
-        }
-    }
-
-    fn unreachable(&self, error: &io::Error) -> EngineError {
-        let (kind, address) = (KIND, self.name.to_owned());
-        EngineError::Unreachable { kind, address, why: Unreachable::from(error) }
+        run(self.command(arguments), KIND, self.name, action)
     }
 }
 
@@ -181,14 +172,6 @@ pub(super) fn local_name(name: &Name) -> String {
     }
 }
 
-/// The last line is the reason; those before are warnings.
-fn refused(action: &str, stderr: &[u8]) -> EngineError {
-    let text = String::from_utf8_lossy(stderr);
-    let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
-    let message = last.trim().trim_start_matches("Error: ").to_owned();
-    EngineError::Refused { kind: KIND, action: action.to_owned(), message }
-}
-
 fn parse<T: for<'de> Deserialize<'de>>(out: &[u8], question: &str) -> Result<T, EngineError> {
     serde_json::from_slice(out).map_err(|error| EngineError::Answer {
         kind: KIND,
@@ -204,47 +187,8 @@ impl SavedStream for SaveImage {
     fn open(&self, image: &ImageRecord) -> Result<SaveStream, EngineError> {
         let id = image.id.0.hex();
         let arguments = ["save", "--quiet", "--format", "docker-archive", &id];
-        let mut command = self.0.command(&arguments);
-        let spawned = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let mut child = spawned.map_err(|error| self.0.unreachable(&error))?;
-        let stdout = child.stdout.take();
-        Ok(Box::new(Saving { child, stdout }))
-    }
-}
-
-/// Its output ends with an error where the program does.
-struct Saving {
-    child: Child,
-    stdout: Option<ChildStdout>,
-}
-
-impl Read for Saving {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = match &mut self.stdout {
-            Some(stdout) => stdout.read(buffer)?,
-            None => 0,
-        };
-        if count == 0 && !buffer.is_empty() {
-            self.stdout = None;
-            let mut message = Vec::new();
-            if let Some(stderr) = self.child.stderr.take() {
-                stderr.take(64 << 10).read_to_end(&mut message)?;
-            }
-            if !self.child.wait()?.success() {
-                return Err(io::Error::other(refused("save an image", &message)));
-            }
-        }
-        Ok(count)
-    }
-}
-
-impl Drop for Saving {
-    /// A program that nobody listens to is not left behind.
-    fn drop(&mut self) {
-        if self.stdout.take().is_some() {
-            let _ = self.child.kill();
-        }
-        let _ = self.child.wait();
+        let command = self.0.command(&arguments);
+        Ok(Box::new(ProgramStream::start(command, KIND, self.0.name, "save an image")?))
     }
 }
 

@@ -7,6 +7,7 @@
 mod engine_place;
 mod engine_sink;
 mod layer_pool;
+mod look;
 mod source_image;
 
 use store::Store;
@@ -16,6 +17,7 @@ pub(crate) use engine_place::EngineImages;
 pub use engine_place::EnginePlace;
 pub(crate) use engine_sink::EngineTransaction;
 pub(crate) use layer_pool::LayerPool;
+pub use look::{EngineImage, RemovedFromEngine};
 pub use source_image::{SourceError, SourceImage, SourceLayer, layers_of_store};
 
 /// A place of images.

@@ -71,6 +71,14 @@ pub enum SourceError {
         /// Why not.
         source: JsonError,
     },
+    /// An ID was given of an image that has several names.
+    #[error("image {id} has {names} names")]
+    SeveralNames {
+        /// The image.
+        id: ImageId,
+        /// How many names it has.
+        names: usize,
+    },
     /// An archive could not be opened.
     #[error("cannot read {}", path.display())]
     Open {
@@ -284,7 +292,7 @@ impl ReadAt for FilePart {
     }
 }
 
-fn parse_config(image: ImageId, raw: Vec<u8>) -> Result<ImageConfig, SourceError> {
+pub(super) fn parse_config(image: ImageId, raw: Vec<u8>) -> Result<ImageConfig, SourceError> {
     ImageConfig::parse(raw).map_err(|source| SourceError::Config { image, source })
 }
 
@@ -346,7 +354,7 @@ impl Failure for SourceError {
                 FailureKind::NoRoom
             }
             Self::Copy { source, .. } => kind_of_input(source),
-            Self::Open { .. } => FailureKind::Other,
+            Self::Open { .. } | Self::SeveralNames { .. } => FailureKind::Other,
             Self::WhichImage { .. } => FailureKind::NoSuchImage,
             Self::Config { .. } | Self::MissingLayer { .. } => FailureKind::StoredDamaged,
         }
@@ -358,6 +366,7 @@ impl Failure for SourceError {
             Self::Store(error) => error.hint(),
             Self::Engine(error) => error.hint(),
             Self::Archive(error) => error.hint(),
+            Self::SeveralNames { .. } => Some("remove it all with --force".into()),
             Self::WhichImage { .. } => Some("say which, as FILE:NAME".into()),
             _ => None,
         }

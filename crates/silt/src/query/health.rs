@@ -150,6 +150,11 @@ impl Damage {
         Self { part: DamagedPart::Layer, digest: Some(digest), images, problem, ranges, files }
     }
 
+    /// A layer of an engine, which has no block digests.
+    pub(crate) fn of_engine_layer(layer: DiffId, images: Vec<ImageId>, problem: String) -> Self {
+        Self::plain(DamagedPart::Layer, Some(layer.0), images, problem)
+    }
+
     /// Tells which files of a damaged layer its ranges are in.
     fn find_files(&mut self, store: &Store) -> Result<(), QueryError> {
         let layer = self.digest.map(|digest| store.layer(DiffId(digest))).transpose()?.flatten();

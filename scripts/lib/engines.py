@@ -1,0 +1,205 @@
+"""Real engines from Debian's packages, each throw-away and with all its state in one folder; root is needed."""
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+PROBE = shutil.which("tini-static") or shutil.which("docker-init")
+
+
+class EngineError(Exception):
+    """An engine or its program failed; the message is its own."""
+
+
+def run(command, environment=None, check=True, stdin=subprocess.DEVNULL):
+    done = subprocess.run([str(x) for x in command], env=environment, stdin=stdin, capture_output=True, text=True)
+    if check and done.returncode != 0:
+        raise EngineError(f"{command[0]} {command[1]}…: {done.stderr.strip().splitlines()[-1:]}")
+    return done.stdout
+
+
+class Engine:
+    """What the engines have in common."""
+    name = ""
+    kind = ""
+    programs = ()
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True)
+        self.daemon = None
+        self.variables = {}
+
+    @classmethod
+    def missing(cls):
+        return [x for x in cls.programs if not shutil.which(x)]
+
+    def environment(self):
+        """What Silt and the engine's own program are told."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("SILT_", "DOCKER_", "CONTAINER"))}
+        return {**kept, **self.variables}
+
+    def own(self, *arguments, check=True):
+        return run(arguments, self.environment(), check)
+
+    def start_daemon(self, command, listening):
+        with open(self.folder / "log", "ab") as log:
+            self.daemon = subprocess.Popen([str(x) for x in command], stdout=log, stderr=log)
+        deadline = time.monotonic() + 60
+        while not self.is_up(listening):
+            if self.daemon.poll() is not None or time.monotonic() > deadline:
+                last = (self.folder / "log").read_text(errors="replace").splitlines()[-5:]
+                raise EngineError(f"{self.name} does not start: " + " / ".join(last))
+            time.sleep(0.1)
+
+    def is_up(self, listening):
+        return listening.exists()
+
+    def start(self):
+        pass
+
+    def kill(self):
+        self.daemon.kill()
+        self.daemon.wait()
+        self.daemon = None
+
+    def stop(self):
+        if self.daemon:
+            self.daemon.terminate()
+            try:
+                self.daemon.wait(60)
+            except subprocess.TimeoutExpired:
+                self.daemon.kill()
+                self.daemon.wait()
+            self.daemon = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Docker(Engine):
+    """dockerd with one of its drivers."""
+    name = kind = "docker"
+    driver = "overlay2"
+    programs = ("dockerd", "docker")
+
+    def start(self):
+        socket = self.folder / "sock"
+        socket.unlink(missing_ok=True)
+        (self.folder / "pid").unlink(missing_ok=True)
+        self.variables = {"DOCKER_HOST": f"unix://{socket}"}
+        self.start_daemon(
+            ["dockerd", "-H", f"unix://{socket}", "--data-root", self.folder / "data", "--exec-root",
+             self.folder / "exec", "--pidfile", self.folder / "pid", "--storage-driver", self.driver,
+             "--iptables=false", "--ip6tables=false", "--bridge=none"], socket)
+
+    def is_up(self, listening):
+        return listening.exists() and "ID" in self.own("docker", "info", check=False)
+
+    def load(self, archive):
+        self.own("docker", "load", "-q", "-i", archive)
+
+    def image_id(self, name):
+        return self.own("docker", "image", "inspect", "--format", "{{.Id}}", name, check=False).strip()
+
+    def images(self):
+        return sorted(set(self.own("docker", "images", "-q", "--no-trunc").split()))
+
+    def remove(self, *names):
+        self.own("docker", "rmi", "-f", *names)
+
+    def run_probe(self, name):
+        return self.own("docker", "run", "--rm", "--network", "none", "-v", f"{PROBE}:/probe:ro", "--entrypoint",
+                        "/probe", name, "--version")
+
+    def root(self):
+        return self.folder / "data"
+
+
+class DockerVfs(Docker):
+    name = "docker-vfs"
+    driver = "vfs"
+
+
+class Podman(Engine):
+    name = kind = "podman"
+    programs = ("podman", "runc")
+
+    def start(self):
+        config = self.folder / "storage.conf"
+        config.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{self.root()}"\nrunroot = "{self.folder}/run"\n')
+        self.variables = {"CONTAINERS_STORAGE_CONF": str(config)}
+
+    def root(self):
+        return self.folder / "root"
+
+    def load(self, archive):
+        self.own("podman", "load", "-q", "-i", archive)
+
+    def image_id(self, name):
+        found = self.own("podman", "image", "inspect", "--format", "{{.Id}}", name, check=False).strip()
+        return f"sha256:{found}" if found else ""
+
+    def images(self):
+        ids = self.own("podman", "images", "-q", "--no-trunc").split()
+        return sorted({x if x.startswith("sha256:") else f"sha256:{x}" for x in ids})
+
+    def remove(self, *names):
+        self.own("podman", "rmi", "-f", *names)
+
+    def run_probe(self, name):
+        return self.own("podman", "run", "--rm", "--runtime", shutil.which("runc"), "--ulimit", "nofile=1024:1024",
+                        "--ulimit", "nproc=1024:1024", "--network", "none", "-v", f"{PROBE}:/probe:ro",
+                        "--entrypoint", "/probe", name, "--version")
+
+
+class Containerd(Engine):
+    name = kind = "containerd"
+    programs = ("containerd", "ctr", "runc")
+
+    def start(self):
+        socket = self.folder / "sock"
+        socket.unlink(missing_ok=True)
+        (self.folder / "config.toml").write_text(
+            f'version = 2\nroot = "{self.root()}"\nstate = "{self.folder}/state"\n'
+            f'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "{socket}"\n')
+        self.variables = {"CONTAINERD_ADDRESS": str(socket)}
+        self.start_daemon(["containerd", "--config", self.folder / "config.toml"], socket)
+
+    def is_up(self, listening):
+        return listening.exists() and "Server:" in self.own("ctr", "version", check=False)
+
+    def root(self):
+        return self.folder / "root"
+
+    def load(self, archive):
+        self.own("ctr", "images", "import", archive)
+
+    def image_id(self, name):
+        """The digest of the config."""
+        for line in self.own("ctr", "images", "ls").splitlines()[1:]:
+            reference, _, digest = line.split()[:3]
+            if reference == f"docker.io/library/{name}":
+                return json.loads(self.own("ctr", "content", "get", digest))["config"]["digest"]
+        return ""
+
+    def images(self):
+        return sorted(self.own("ctr", "images", "ls", "-q").split())
+
+    def remove(self, *names):
+        self.own("ctr", "images", "rm", "--sync", *(f"docker.io/library/{x}" for x in names))
+
+    def run_probe(self, name):
+        container = f"probe-{time.monotonic_ns()}"
+        mount = f"type=bind,src={PROBE},dst=/probe,options=rbind:ro"
+        return self.own("ctr", "run", "--rm", "--mount", mount, f"docker.io/library/{name}", container, "/probe",
+                        "--version")
+
+
+ENGINES = {engine.name: engine for engine in (Docker, DockerVfs, Podman, Containerd)}
