@@ -1,8 +1,13 @@
 """Real engines from Debian's packages, each throw-away and with all its state in one folder; root is needed."""
+import gzip
+import hashlib
+import io
 import json
 import os
 import shutil
+import signal
 import subprocess
+import tarfile
 import time
 from pathlib import Path
 
@@ -61,9 +66,18 @@ class Engine:
         pass
 
     def kill(self):
+        """As a machine does that loses its power: with what it started."""
         self.daemon.kill()
         self.daemon.wait()
         self.daemon = None
+        helper = self.folder / "exec/containerd/containerd.pid"
+        if helper.exists():
+            try:
+                os.kill(int(helper.read_text()), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        # In memory on a real machine.
+        shutil.rmtree(self.folder / "exec", ignore_errors=True)
 
     def stop(self):
         if self.daemon:
@@ -87,6 +101,7 @@ class Docker(Engine):
     """dockerd with one of its drivers."""
     name = kind = "docker"
     driver = "overlay2"
+    more = ()
     programs = ("dockerd", "docker")
 
     def start(self):
@@ -97,7 +112,7 @@ class Docker(Engine):
         self.start_daemon(
             ["dockerd", "-H", f"unix://{socket}", "--data-root", self.folder / "data", "--exec-root",
              self.folder / "exec", "--pidfile", self.folder / "pid", "--storage-driver", self.driver,
-             "--iptables=false", "--ip6tables=false", "--bridge=none"], socket)
+             "--iptables=false", "--ip6tables=false", "--bridge=none", *self.more], socket)
 
     def is_up(self, listening):
         return listening.exists() and "ID" in self.own("docker", "info", check=False)
@@ -202,4 +217,49 @@ class Containerd(Engine):
                         "--version")
 
 
-ENGINES = {engine.name: engine for engine in (Docker, DockerVfs, Podman, Containerd)}
+def pack_gzip(archive, packed, name):
+    """An oci-archive of the same image with every layer compressed; its config stays as it is."""
+    with tarfile.open(archive) as old, tarfile.open(packed, "w") as new:
+        image = json.load(old.extractfile("manifest.json"))[0]
+
+        def add(path, contents):
+            member = tarfile.TarInfo(path)
+            member.size = len(contents)
+            new.addfile(member, io.BytesIO(contents))
+
+        def blob(media_type, contents):
+            digest = hashlib.sha256(contents).hexdigest()
+            add(f"blobs/sha256/{digest}", contents)
+            return {"mediaType": f"application/vnd.oci.image.{media_type}", "digest": f"sha256:{digest}",
+                    "size": len(contents)}
+
+        layers = [blob("layer.v1.tar+gzip", gzip.compress(old.extractfile(x).read(), 6, mtime=0))
+                  for x in image["Layers"]]
+        config = blob("config.v1+json", old.extractfile(image["Config"]).read())
+        manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config,
+                    "layers": layers}
+        listed = blob("manifest.v1+json", json.dumps(manifest).encode())
+        listed["annotations"] = {"io.containerd.image.name": name}
+        add("index.json", json.dumps({"schemaVersion": 2, "manifests": [listed]}).encode())
+        add("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+
+
+class ContainerdGzip(Containerd):
+    """Its images come as from a registry: with compressed layers."""
+    name = "containerd-gzip"
+
+    def load(self, archive):
+        name, tag = archive.parent.name, archive.name.split(".")[0]
+        packed = self.folder / "packed.tar"
+        pack_gzip(archive, packed, f"docker.io/library/{name}:{tag}")
+        self.own("ctr", "images", "import", packed)
+        packed.unlink()
+
+
+class BalenaStandIn(Docker):
+    """A dockerd that says it is a balenaEngine, to see what that is sent."""
+    name = "balena-stand-in"
+    more = ("--init-path", "/nowhere/balena-engine-init")
+
+
+ENGINES = {engine.name: engine for engine in (Docker, DockerVfs, Podman, Containerd, ContainerdGzip)}

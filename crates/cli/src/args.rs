@@ -8,6 +8,7 @@ mod edit;
 mod later;
 mod load;
 mod look;
+mod plugin;
 mod save;
 mod sign;
 mod system;
@@ -22,7 +23,6 @@ use silt::place::EngineKind;
 use crate::commands::Task;
 use crate::context::{Context, ProgressStyle};
 use crate::error::{CommandError, UsageError};
-use later::LaterArgs;
 
 pub(crate) use values::{default_root, variable};
 
@@ -36,10 +36,12 @@ pub(crate) struct Invocation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CalledAs {
     Silt,
-    /// Takes Docker's place. (Once engines are built, its default engine is Docker.)
+    /// Takes Docker's place.
     Docker,
-    /// Takes balenaEngine's place: deltas are `balena` ones. (And its default engine, as above.)
+    /// Takes balenaEngine's place: bare names are the engine's, and deltas are `balena` ones.
     BalenaEngine,
+    /// Called by Docker, as `docker silt`: bare names are Docker's.
+    DockerPlugin,
 }
 
 /// Small deltas between container images, for devices that are offline, slow and short of memory.
@@ -135,19 +137,32 @@ enum ImageCommand {
     Show(load::ShowArgs),
     /// Write the root file system of an image into a directory
     Unpack(edit::UnpackArgs),
-    #[command(hide = true)]
-    Copy(LaterArgs),
+    /// Copy an image from one place to another, as it is
+    Copy(edit::CopyArgs),
     /// Sign an archive, for devices that trust the key
     Sign(sign::SignArgs),
 }
 
 /// Reads the command line. Help and version are tasks like others.
 pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Invocation, CommandError> {
-    let called_as = CalledAs::of(arguments.first());
+    let (called_as, arguments, docker_host) = match plugin::of(arguments) {
+        plugin::Call::Other(arguments) => (CalledAs::of(arguments.first()), arguments, None),
+        plugin::Call::Metadata => {
+            let task = Task::Print(plugin::metadata());
+            return Ok(Invocation { context: Context::default(), task });
+        }
+        plugin::Call::Plugin { arguments, docker_host } => {
+            (CalledAs::DockerPlugin, arguments, docker_host)
+        }
+    };
     let parsed = command(called_as).try_get_matches_from(arguments);
     let parsed = parsed.and_then(|matches| Arguments::from_arg_matches(&matches));
     match parsed {
-        Ok(arguments) => Ok(arguments.lower(called_as)?),
+        Ok(arguments) => {
+            let mut invocation = arguments.lower(called_as)?;
+            invocation.context.docker_host = docker_host;
+            Ok(invocation)
+        }
         Err(error) if !error.use_stderr() => Ok(Invocation {
             context: Context::default(),
             task: Task::Print(error.render().to_string()),
@@ -162,6 +177,14 @@ pub(crate) fn command(called_as: CalledAs) -> clap::Command {
 }
 
 impl CalledAs {
+    /// Where bare names live if nobody says.
+    fn engine(self) -> Engine {
+        match self {
+            Self::Silt | Self::Docker => Engine::Store,
+            Self::BalenaEngine | Self::DockerPlugin => Engine::Docker,
+        }
+    }
+
     fn of(program: Option<&OsString>) -> Self {
         let name = program.and_then(|program| Path::new(program).file_name());
         match name.and_then(|name| name.to_str()) {
@@ -176,13 +199,14 @@ impl CalledAs {
             Self::Silt => "silt",
             Self::Docker => "docker",
             Self::BalenaEngine => "balena-engine",
+            Self::DockerPlugin => "docker silt",
         }
     }
 }
 
 impl Arguments {
     fn lower(self, called_as: CalledAs) -> Result<Invocation, UsageError> {
-        let context = self.everywhere.lower()?;
+        let context = self.everywhere.lower(called_as)?;
         let task = match self.command {
             Command::Image(command) => command.lower(called_as)?,
             Command::System(command) => command.lower()?,
@@ -215,18 +239,18 @@ impl ImageCommand {
             Self::Verify(args) => args.lower(),
             Self::Show(args) => args.lower()?,
             Self::Unpack(args) => args.lower(),
-            Self::Copy(_) => return Err(later::command("image copy")),
+            Self::Copy(args) => args.lower(),
             Self::Sign(args) => args.lower()?,
         })
     }
 }
 
 impl EverywhereArgs {
-    fn lower(self) -> Result<Context, UsageError> {
+    fn lower(self, called_as: CalledAs) -> Result<Context, UsageError> {
         let engine = match (self.engine, values::variable("SILT_ENGINE")) {
             (Some(engine), _) => engine,
             (None, Some(name)) => Engine::from_variable(&name)?,
-            (None, None) => Engine::Store,
+            (None, None) => called_as.engine(),
         };
         let engine = match engine {
             Engine::Store => None,
@@ -236,7 +260,7 @@ impl EverywhereArgs {
         };
         let progress = if self.quiet { ProgressStyle::None } else { self.progress };
         let root = self.root.or_else(|| values::variable("SILT_ROOT").map(PathBuf::from));
-        Ok(Context { root, engine, progress, is_quiet: self.quiet })
+        Ok(Context { root, engine, docker_host: None, progress, is_quiet: self.quiet })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the commands do: each calls one operation of `silt` and shows its result.
 
 mod check;
+mod copy;
 mod delta;
 mod df;
 mod engines;
@@ -32,6 +33,7 @@ use crate::error::{CommandError, CommandResult, OutputError};
 use crate::output;
 
 pub(crate) use check::CheckOptions;
+pub(crate) use copy::CopyTask;
 pub(crate) use delta::{DeltaDestination, DeltaTask};
 pub(crate) use df::DfOptions;
 pub(crate) use engines::EnginesOptions;
@@ -72,6 +74,7 @@ pub(crate) enum Task {
     Df(DfOptions),
     Prune(PruneOptions),
     Check(CheckOptions),
+    Copy(CopyTask),
     Engines(EnginesOptions),
     /// Help, a version, a script.
     Print(String),
@@ -102,6 +105,7 @@ pub(crate) fn run(invocation: Invocation) -> CommandResult {
         Task::Df(options) => df::run(&context, &options),
         Task::Prune(options) => prune::run(&context, &options),
         Task::Check(options) => check::run(&context, &options),
+        Task::Copy(task) => copy::run(&context, &task),
         Task::Engines(options) => engines::run(&context, &options),
         Task::Print(text) => output::print(&text),
         Task::Man(directory) => write_manual(&directory),

@@ -33,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) root: Option<PathBuf>,
     /// The engine in which bare names live; `None` for the store.
     pub(crate) engine: Option<EngineKind>,
+    /// Where Docker is, if its own command line said so.
+    pub(crate) docker_host: Option<String>,
     pub(crate) progress: ProgressStyle,
     pub(crate) is_quiet: bool,
 }

@@ -86,7 +86,7 @@ impl<'a> Places<'a> {
         if let Some((_, engine)) = engines.iter().find(|(known, _)| *known == kind) {
             return Ok(engine.clone());
         }
-        let engine = Rc::new(EnginePlace::open(kind, &engine_address())?);
+        let engine = Rc::new(EnginePlace::open(kind, &engine_address(self.context))?);
         engines.push((kind, engine.clone()));
         Ok(engine)
     }
@@ -171,10 +171,10 @@ fn several_places() -> CommandError {
 }
 
 /// Where engines are, as their own programs are told.
-pub(crate) fn engine_address() -> Where {
+pub(crate) fn engine_address(context: &Context) -> Where {
     let text = |name: &str| variable(name).and_then(|value| value.into_string().ok());
     Where {
-        docker_host: text("DOCKER_HOST"),
+        docker_host: context.docker_host.clone().or_else(|| text("DOCKER_HOST")),
         containerd_address: variable("CONTAINERD_ADDRESS").map(PathBuf::from),
         containerd_namespace: text("CONTAINERD_NAMESPACE"),
         scratch: None,

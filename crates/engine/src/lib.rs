@@ -23,8 +23,8 @@ mod tar_stream;
 
 pub use error::{EngineError, LayerReadError, Unreachable};
 pub use place::{
-    About, DirectReading, Engine, EngineKind, ImageRecord, ImageToPublish, LayerBytes, Removed,
-    Staging, Upload, Where,
+    About, Carrier, DirectReading, Engine, EngineKind, ImageRecord, ImageToPublish, LayerBytes,
+    Removed, Staging, Upload, Where,
 };
 
 /// Opens an engine and asks it what it is.

@@ -118,6 +118,17 @@ pub struct ImageToPublish {
     pub diff_ids: Vec<DiffId>,
     /// What it is to be called.
     pub names: Vec<Name>,
+    /// What is sent in its place, for an engine that makes the image of it.
+    pub carrier: Option<Carrier>,
+}
+
+/// A delta image, of which an engine makes its target.
+#[derive(Debug, Clone)]
+pub struct Carrier {
+    /// The exact bytes of its config.
+    pub config: Vec<u8>,
+    /// Its layers: one for each of the target.
+    pub diff_ids: Vec<DiffId>,
 }
 
 /// An engine that was reached.

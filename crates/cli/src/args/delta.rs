@@ -143,7 +143,7 @@ fn usage(message: &str) -> UsageError {
 fn format_of(given: Option<Format>, called_as: CalledAs) -> DeltaFormat {
     match (given, called_as) {
         (Some(Format::Balena), _) | (None, CalledAs::BalenaEngine) => DeltaFormat::Balena,
-        (Some(Format::Silt), _) | (None, CalledAs::Silt | CalledAs::Docker) => DeltaFormat::Silt,
+        (Some(Format::Silt), _) | (None, _) => DeltaFormat::Silt,
     }
 }
 

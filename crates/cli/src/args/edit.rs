@@ -6,7 +6,7 @@ use clap::Args;
 use silt::Name;
 
 use super::values::{AnyReference, Reference, any_texts};
-use crate::commands::{RmOptions, TagOptions, Task, UnpackOptions};
+use crate::commands::{CopyTask, RmOptions, TagOptions, Task, UnpackOptions};
 
 #[derive(Debug, Args)]
 pub(super) struct TagArgs {
@@ -15,6 +15,18 @@ pub(super) struct TagArgs {
     /// The new name; without a tag it is `latest`
     #[arg(value_name = "NAME")]
     name: Name,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CopyArgs {
+    #[arg(value_name = "SRC")]
+    source: AnyReference,
+    /// A name, perhaps behind a transport; a transport alone keeps the image's own names
+    #[arg(value_name = "DEST")]
+    destination: AnyReference,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -44,6 +56,13 @@ pub(super) struct UnpackArgs {
 impl TagArgs {
     pub(super) fn lower(self) -> Task {
         Task::Tag(TagOptions { image: self.image.0, name: self.name })
+    }
+}
+
+impl CopyArgs {
+    pub(super) fn lower(self) -> Task {
+        let (source, destination) = (self.source.0, self.destination.0);
+        Task::Copy(CopyTask { source, destination, is_json: self.json })
     }
 }
 

@@ -24,17 +24,17 @@ struct Looked {
 }
 
 /// That none is there is an answer, and no failure.
-pub(super) fn run(_: &Context, options: &EnginesOptions) -> CommandResult {
+pub(super) fn run(context: &Context, options: &EnginesOptions) -> CommandResult {
     let kinds = [EngineKind::Docker, EngineKind::Podman, EngineKind::Containerd];
-    let engines: Vec<Looked> = kinds.into_iter().map(look).collect();
+    let engines: Vec<Looked> = kinds.into_iter().map(|kind| look(context, kind)).collect();
     match options.is_json {
         true => output::print_json(&engines),
         false => output::print(&text(&engines)),
     }
 }
 
-fn look(kind: EngineKind) -> Looked {
-    match EnginePlace::open(kind, &engine_address()) {
+fn look(context: &Context, kind: EngineKind) -> Looked {
+    match EnginePlace::open(kind, &engine_address(context)) {
         Ok(place) => {
             let about = Some(place.about().clone());
             Looked { kind, is_reachable: true, about, problem: None }

@@ -164,7 +164,7 @@ fn print_plan(plan: &LoadPlan, is_json: bool) -> CommandResult {
     }
 }
 
-fn print_report(report: &LoadReport, is_json: bool) -> CommandResult {
+pub(super) fn print_report(report: &LoadReport, is_json: bool) -> CommandResult {
     match is_json {
         true => output::print_json(report),
         false => {

@@ -39,7 +39,7 @@ fn what_later_versions_will_do() {
     let bench = Bench::new();
     let lines: &[&[&str]] = &[
         &["image", "delta", "--merge", "a", "b"],
-        &["image", "copy", "a", "b"],
+        &["image", "copy", "a", "docker://r/b"],
         &["image", "inspect", "oci:x"],
         &["image", "history", "docker-daemon:x"],
         &["image", "inspect", "docker://r/x"],

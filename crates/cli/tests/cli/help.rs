@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::bench::{Bench, command_of, ended, golden};
 
-pub(crate) const COMMANDS: [&[&str]; 27] = [
+pub(crate) const COMMANDS: [&[&str]; 29] = [
     &[],
     &["image"],
     &["image", "delta"],
@@ -21,6 +21,7 @@ pub(crate) const COMMANDS: [&[&str]; 27] = [
     &["image", "verify"],
     &["image", "show"],
     &["image", "unpack"],
+    &["image", "copy"],
     &["image", "sign"],
     &["trust"],
     &["trust", "add"],
@@ -30,6 +31,7 @@ pub(crate) const COMMANDS: [&[&str]; 27] = [
     &["system", "df"],
     &["system", "prune"],
     &["system", "check"],
+    &["system", "engines"],
     &["completion"],
     &["rmi"],
     &["load"],

@@ -48,8 +48,8 @@ impl Ctr {
             .map_err(|error| self.unreachable(&error))?;
         let out = self.run(&["version"], "say what it is")?;
         // First the program's own version, then the daemon's.
-        let versions = out.lines().filter_map(|line| line.trim().strip_prefix("Version:"));
-        Ok(versions.last().unwrap_or_default().trim().to_owned())
+        let mut versions = out.lines().filter_map(|line| line.trim().strip_prefix("Version:"));
+        Ok(versions.next_back().unwrap_or_default().trim().to_owned())
     }
 
     /// Where the content store is.

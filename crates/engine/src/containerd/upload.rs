@@ -186,9 +186,8 @@ impl Upload for ContainerdUpload {
         }
         for image in images {
             let first = first_name(image);
-            let more = image.names.iter().skip(1);
-            more.map(|name| self.program.tag(&first, &name.qualified()))
-                .collect::<Result<(), _>>()?;
+            let mut more = image.names.iter().skip(1);
+            more.try_for_each(|name| self.program.tag(&first, &name.qualified()))?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use serde::Serialize;
-use tarball::DiffId;
+use tarball::{DiffId, Digest};
 
 use super::api::Api;
 use crate::error::EngineError;
@@ -113,9 +113,13 @@ fn member_of(layer: DiffId) -> String {
 fn write_documents(out: &mut dyn Write, images: &[&ImageToPublish]) -> io::Result<()> {
     let mut items = Vec::new();
     for image in images {
-        let config = format!("{}.json", image.id.0.hex());
-        tar_stream::write_member(out, &config, &image.config)?;
-        let layers = image.diff_ids.iter().map(|layer| member_of(*layer)).collect();
+        let (raw, diff_ids) = match &image.carrier {
+            Some(carrier) => (&carrier.config, &carrier.diff_ids),
+            None => (&image.config, &image.diff_ids),
+        };
+        let config = format!("{}.json", Digest::of(raw).hex());
+        tar_stream::write_member(out, &config, raw)?;
+        let layers = diff_ids.iter().map(|layer| member_of(*layer)).collect();
         items.push(Item { config, repo_tags: None, layers });
     }
     let manifest = serde_json::to_vec(&items).map_err(io::Error::from)?;

@@ -1,7 +1,7 @@
 //! The `podman` program. What it does not do is no fault of its syntax: everything that it is asked is
 //! understood by Podman 3 and later.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
@@ -99,6 +99,13 @@ impl Podman {
         Ok(inspected.into_iter().filter_map(Inspected::into_record).collect())
     }
 
+    /// The names of an image, as Podman has them.
+    pub(super) fn names(&self, image: ImageId) -> Result<Vec<String>, EngineError> {
+        let out = self.run(&["image", "inspect", &image.0.hex()], "inspect an image")?;
+        let inspected: Vec<Inspected> = parse(&out, "image inspect")?;
+        Ok(inspected.into_iter().filter_map(|image| image.repo_tags).flatten().collect())
+    }
+
     pub(super) fn tag(&self, image: ImageId, name: &Name) -> Result<(), EngineError> {
         let action = format!("tag an image {name}");
         self.run(&["tag", &image.0.hex(), &local_name(name)], &action).map(drop)
@@ -127,9 +134,18 @@ impl Podman {
     }
 
     /// Loads the image that a layout has under `reference`.
-    pub(super) fn pull_layout(&self, folder: &str, reference: &str) -> Result<(), EngineError> {
-        let from = format!("oci:{folder}:{reference}");
-        self.run(&["pull", "--quiet", &from], "load an image").map(drop)
+    ///
+    /// The layout is called by a name of its own in `parent`: Podman makes a name of an image out of it, and
+    /// not every path can be one.
+    pub(super) fn pull_layout(
+        &self,
+        parent: &Path,
+        name: &str,
+        reference: &str,
+    ) -> Result<(), EngineError> {
+        let mut command = self.command(&["pull", "--quiet", &format!("oci:{name}:{reference}")]);
+        command.current_dir(parent);
+        run(command, KIND, self.name, "load an image").map(drop)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -14,6 +14,9 @@ use tempfile::TempDir;
 use super::program::Podman;
 use crate::error::EngineError;
 use crate::place::{EngineKind, ImageToPublish, Upload};
+
+/// What the layout is called in its folder, and the image at first.
+const LAYOUT: &str = "silt-load-layout";
 
 /// A layout being written.
 pub(super) struct PodmanUpload {
@@ -59,8 +62,9 @@ impl PodmanUpload {
         let parent = scratch.map_or_else(std::env::temp_dir, Path::to_owned);
         let made = tempfile::Builder::new().prefix("silt-podman-").tempdir_in(&parent);
         let made = made.and_then(|folder| {
-            fs::create_dir_all(folder.path().join("blobs/sha256"))?;
-            fs::write(folder.path().join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+            let layout = folder.path().join(LAYOUT);
+            fs::create_dir_all(layout.join("blobs/sha256"))?;
+            fs::write(layout.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
             Ok(folder)
         });
         let folder = made.map_err(|source| EngineError::Spool { path: parent, source })?;
@@ -71,8 +75,12 @@ impl PodmanUpload {
         EngineError::Spool { path: self.folder.path().to_owned(), source }
     }
 
-    fn blob(&self, digest: Digest) -> std::path::PathBuf {
-        self.folder.path().join("blobs/sha256").join(digest.hex())
+    fn layout(&self) -> PathBuf {
+        self.folder.path().join(LAYOUT)
+    }
+
+    fn blob(&self, digest: Digest) -> PathBuf {
+        self.layout().join("blobs/sha256").join(digest.hex())
     }
 
     fn write_blob(&self, bytes: &[u8]) -> Result<Digest, EngineError> {
@@ -108,10 +116,11 @@ impl PodmanUpload {
         let named = Descriptor { media_type: media_type::MANIFEST, digest, size, annotations };
         let index = Index { schema_version: 2, manifests: vec![named] };
         let bytes = serde_json::to_vec(&index).map_err(|error| self.error(error.into()))?;
-        fs::write(self.folder.path().join("index.json"), bytes)
-            .map_err(|source| self.error(source))?;
-        self.program.pull_layout(&self.folder.path().to_string_lossy(), &reference)?;
-        self.program.untag(image.id, &format!("localhost/{reference}:latest"))
+        fs::write(self.layout().join("index.json"), bytes).map_err(|source| self.error(source))?;
+        self.program.pull_layout(self.folder.path(), LAYOUT, &reference)?;
+        let names = self.program.names(image.id)?;
+        let mut ours = names.iter().filter(|name| name.contains(LAYOUT));
+        ours.try_for_each(|name| self.program.untag(image.id, name))
     }
 }
 

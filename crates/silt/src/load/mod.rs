@@ -29,7 +29,7 @@ use serde::Serialize;
 use tarball::{DiffId, ImageId, Name, PlatformChoice};
 
 use crate::delta_image::DeltaImage;
-use crate::place::{EngineTransaction, PlaceRef};
+use crate::place::{EngineTransaction, PlaceRef, SourceImage};
 use crate::policy::{Policy, Verdict};
 use crate::progress::Progress;
 use crate::sink::SinkError;
@@ -221,6 +221,24 @@ pub fn apply<'a>(
 ) -> Result<LoadReport, LoadError> {
     let place = place.into();
     execute_in(&[source::of_place(place, reference)?], plan, place, progress)
+}
+
+/// Copies an image into `place` as it is, under `names`.
+pub fn copy<'a>(
+    source: SourceImage,
+    names: &[Name],
+    place: impl Into<PlaceRef<'a>>,
+    options: &LoadOptions,
+    progress: &dyn Progress,
+) -> Result<LoadReport, LoadError> {
+    if options.trust.demand == Demand::Signed {
+        let problem = SignatureProblem::Unsigned;
+        return Err(SignatureError { path: source.config.id.to_string().into(), problem }.into());
+    }
+    let place = place.into();
+    let candidates = [source::of_source(source, names)];
+    let plan = plan::plan(&candidates, place, options, From::default(), progress)?;
+    execute_in(&candidates, &plan, place, progress)
 }
 
 /// What is known of the input beside its images.

@@ -185,7 +185,7 @@ pub(super) fn plan(
     let mut planner =
         Planner { known, bases: &bases, options, space, pools: HashMap::new(), progress };
     progress.begin(&Step::CheckingInput, None);
-    let deltas = candidates.iter().map(|candidate| DeltaImage::of(&candidate.config));
+    let deltas = candidates.iter().map(Candidate::delta);
     let deltas = deltas.collect::<Result<Vec<_>, _>>()?;
     let policy = rules::judge_all(candidates, &deltas, &destination, options, &from)?;
     let chosen = choose::choose(candidates, &deltas, options.repair, &mut planner.known)?;
@@ -336,6 +336,9 @@ impl Planner<'_> {
         let stored_bytes = candidate.stored_bytes(index);
         let missing = LoadError::MissingLayer { image: candidate.config.id, layer: diff_id };
         let stored_bytes = stored_bytes.ok_or(missing)?;
+        if let Some(files) = candidate.damage_of(index) {
+            return Err(LoadError::BaseDamaged { layer: diff_id, files });
+        }
         let size_bytes = check::full_layer(candidate, index, &self.space, self.progress)?;
         let action = Action::Write { stored_bytes };
         Ok(LayerPlan { diff_id, size_bytes: Some(size_bytes), action })

@@ -6,7 +6,7 @@ use tarball::archive::{Archive, ArchivedImage};
 use tarball::{DiffId, ImageConfig, Name};
 
 use super::LoadError;
-use crate::delta_image::DeltaImage;
+use crate::delta_image::{DeltaImage, DeltaImageError};
 use crate::layer_digest::is_whole;
 use crate::place::{PlaceRef, SourceImage, SourceLayer};
 use crate::sequential::Sequential;
@@ -17,6 +17,8 @@ pub(super) struct Candidate<'a> {
     pub(super) names: Vec<Name>,
     /// The exact bytes of its manifest, where it came with one.
     pub(super) manifest: Option<Vec<u8>>,
+    /// Whether it is taken as it is, also where it is a delta.
+    pub(super) is_as_is: bool,
     layers: Layers<'a>,
     /// What further layers of a delta make, each with the layer's number.
     shared: Vec<(DiffId, usize)>,
@@ -36,6 +38,7 @@ fn candidate_of<'a>(archive: &'a Archive, image: &'a ArchivedImage) -> Candidate
         config: image.config.clone(),
         names: image.names.clone(),
         manifest: image.manifest.as_ref().map(|manifest| manifest.raw.clone()),
+        is_as_is: false,
         layers: Layers::Archive(archive, image),
         shared: shared_of(&image.config),
     }
@@ -54,6 +57,7 @@ pub(super) fn of_place(
         config: image.config.clone(),
         names: image.names.clone(),
         manifest: None,
+        is_as_is: false,
         layers: Layers::Image(Box::new(image)),
     })
 }
@@ -71,7 +75,27 @@ fn shared_of(config: &ImageConfig) -> Vec<(DiffId, usize)> {
     shared.into_iter().zip(first..).collect()
 }
 
+/// An image that is copied as it is, under other names.
+pub(super) fn of_source(image: SourceImage, names: &[Name]) -> Candidate<'static> {
+    Candidate {
+        config: image.config.clone(),
+        names: names.to_vec(),
+        manifest: None,
+        is_as_is: true,
+        layers: Layers::Image(Box::new(image)),
+        shared: Vec::new(),
+    }
+}
+
 impl Candidate<'_> {
+    /// What it says of a delta, unless it is copied.
+    pub(super) fn delta(&self) -> Result<Option<DeltaImage>, DeltaImageError> {
+        match self.is_as_is {
+            true => Ok(None),
+            false => DeltaImage::of(&self.config),
+        }
+    }
+
     /// The layer that makes these bytes, where they are some that the delta shares with others.
     pub(super) fn shared_layer(&self, bytes: DiffId) -> Option<usize> {
         self.shared.iter().find(|(shared, _)| *shared == bytes).map(|(_, index)| *index)
@@ -103,10 +127,24 @@ impl Candidate<'_> {
                 Ok(Box::new(archive.open_layer(&image.layers[index])?))
             }
             Layers::Image(image) => match image.layers.get(index) {
-                Some(layer) if is_whole(layer, diff_id) => Ok(Box::new(Sequential::new(layer))),
+                // What is copied was read when it was planned, and the sink reads it again.
+                Some(layer) if self.is_as_is || is_whole(layer, diff_id) => {
+                    Ok(Box::new(Sequential::new(layer)))
+                }
                 Some(_) => Err(LoadError::StoredDelta { layer: diff_id }),
                 None => Err(LoadError::MissingLayer { image: self.config.id, layer: diff_id }),
             },
+        }
+    }
+
+    /// The files of a layer that were changed under an engine, for messages; and whether it has its bytes.
+    pub(super) fn damage_of(&self, index: usize) -> Option<Vec<String>> {
+        match &self.layers {
+            Layers::Image(image) if self.is_as_is => {
+                let layer = image.layers.get(index)?;
+                (!is_whole(layer, self.diff_id(index))).then(|| layer.changed_files())
+            }
+            _ => None,
         }
     }
 

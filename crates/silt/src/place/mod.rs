@@ -9,6 +9,7 @@ mod engine_sink;
 mod layer_pool;
 mod look;
 mod source_image;
+mod transcode;
 
 use store::Store;
 

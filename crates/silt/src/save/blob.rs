@@ -13,7 +13,9 @@ use super::{Compress, SaveError, compresses_layers};
 use crate::create::DeltaLayer;
 use crate::delta_image::DeltaFormat;
 use crate::gzip::GzipWriter;
+use crate::place::SourceLayer;
 use crate::scratch::scratch_file;
+use crate::sequential::Sequential;
 
 /// A layer as it will stand in the archive.
 pub(super) struct SavedBlob {
@@ -31,6 +33,8 @@ enum Place {
     Store(Store),
     /// From `start` on in a file that others read too.
     Part { file: Arc<File>, start: u64 },
+    /// In any place, which reads them.
+    Image(Arc<SourceLayer>),
 }
 
 /// A layer up to here is left to the compression of the archive, whose window it fits into: of its own it
@@ -74,6 +78,11 @@ impl SavedBlob {
     pub(super) fn created(layer: &DeltaLayer) -> Self {
         let place = Place::Part { file: layer.file.clone(), start: layer.start };
         Self::plain(layer.diff_id, layer.size_bytes, place)
+    }
+
+    /// A layer of an image of any place.
+    pub(super) fn of_source(layer: Arc<SourceLayer>) -> Self {
+        Self::plain(layer.diff_id, layer.size_bytes(), Place::Image(layer))
     }
 
     fn plain(layer: DiffId, size_bytes: u64, place: Place) -> Self {
@@ -121,12 +130,13 @@ impl SavedBlob {
             digest: self.digest,
             size: self.size_bytes,
             compression: self.compression,
-            open: Box::new(|| Ok(Box::new(self.open()?))),
+            open: Box::new(|| self.open()),
         }
     }
 
-    fn open(&self) -> io::Result<PartReader> {
+    fn open(&self) -> io::Result<Box<dyn Read + '_>> {
         let (file, at) = match &self.place {
+            Place::Image(layer) => return Ok(Box::new(Sequential::new(layer.as_ref()))),
             Place::Part { file, start } => (file.clone(), *start),
             Place::Store(store) => {
                 let found = store.layer(self.layer);
@@ -134,7 +144,7 @@ impl SavedBlob {
                 (Arc::new(found.ok_or(io::ErrorKind::NotFound)?.file), 0)
             }
         };
-        Ok(PartReader { file, at, end: at + self.size_bytes })
+        Ok(Box::new(PartReader { file, at, end: at + self.size_bytes }))
     }
 }
 

@@ -8,6 +8,7 @@ mod sign;
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
 
 use serde::Serialize;
 use store::{Pins, Store, StoredImage};
@@ -18,6 +19,7 @@ use tarball::{DiffId, ImageConfig, ImageId, Name};
 use crate::create::CreatedDelta;
 use crate::delta_image::{DeltaFormat, DeltaImage};
 use crate::gzip::GzipWriter;
+use crate::place::SourceImage;
 use crate::progress::{Progress, Step};
 
 pub use crate::durable::remove_unfinished;
@@ -137,6 +139,17 @@ pub fn save_deltas(
     write_items(&items, options, output, progress)
 }
 
+/// Saves an image of any place as it is, under `names`.
+pub fn save_source(
+    image: SourceImage,
+    names: &[Name],
+    options: &SaveOptions,
+    output: &Output,
+    progress: &dyn Progress,
+) -> Result<SaveReport, SaveError> {
+    write_items(&[Item::of_source(image, names)], options, output, progress)
+}
+
 /// The name by which a reference means an image, unless it means it by its ID.
 fn named(image: &StoredImage, reference: &str) -> Option<Name> {
     let name: Name = reference.parse().ok()?;
@@ -214,6 +227,21 @@ impl Item {
             annotations: BTreeMap::new(),
             is_delta: true,
         })
+    }
+
+    /// Layers are written as they are, also those of a `balena` delta.
+    fn of_source(image: SourceImage, names: &[Name]) -> Self {
+        let format = DeltaImage::of(&image.config).ok().flatten().map(|delta| delta.format);
+        let layers = image.layers.into_iter().map(Arc::new);
+        Self {
+            config: image.config,
+            names: names.to_vec(),
+            blobs: layers.map(SavedBlob::of_source).collect(),
+            artifact_type: format.map(|format| format.artifact_type().to_owned()),
+            subject: None,
+            annotations: BTreeMap::new(),
+            is_delta: format.is_some(),
+        }
     }
 
     fn to_write(&self) -> ImageToWrite<'_> {
