@@ -64,7 +64,11 @@ fn load_input(context: &Context, task: &LoadTask, record: &mut Record<'_>) -> Co
     let places = Places::open(context, context.open_scratch_store(mode)?);
     let place = match context.engine {
         None => OpenPlace::Store(places.scratch.clone()),
-        Some(kind) => OpenPlace::Engine(places.engine(kind)?),
+        Some(kind) => {
+            let engine = places.engine(kind)?;
+            places.note_copies(&engine);
+            OpenPlace::Engine(engine)
+        }
     };
     let (scratch, progress) = (&places.scratch, context.paced_reporter(manner.bytes_per_second));
     let opened = load::open_input_for(input, place.get(), scratch, &options, progress.as_ref())?;

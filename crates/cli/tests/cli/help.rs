@@ -77,13 +77,13 @@ fn there_is_a_manual_page_for_each_command() {
 }
 
 #[test]
-fn the_program_name_decides_the_default_format() {
+fn the_program_name_decides_the_defaults() {
     let bench = Bench::with(&[golden("tiny", "base.tar"), golden("tiny", "target.tar")]);
     for (program, format) in [("docker", "silt"), ("balena-engine", "balena")] {
         let link = bench.path(program);
         symlink(env!("CARGO_BIN_EXE_silt"), &link).unwrap();
         let mut command = command_of(&link);
-        command.env("SILT_ROOT", bench.path("store"));
+        command.env("SILT_ROOT", bench.path("store")).env("SILT_ENGINE", "store");
         let base_and_target = ["golden-tiny:base", "golden-tiny:target", "--json"];
         command.args(["image", "delta"]).args(base_and_target);
         let made = ended(command.output().unwrap(), &bench.path("")).expect(0);
@@ -93,6 +93,11 @@ fn the_program_name_decides_the_default_format() {
         let help = String::from_utf8(help.stdout).unwrap();
         assert!(help.contains(&format!("Usage: {program} ")), "{help}");
     }
+    // Its bare names are the engine's, which is not there.
+    let mut command = command_of(&bench.path("balena-engine"));
+    command.env("DOCKER_HOST", "unix:///nowhere/engine.sock").args(["image", "ls"]);
+    let failed = ended(command.output().unwrap(), &bench.path("")).expect(11);
+    assert!(failed.stderr.contains("/nowhere/engine.sock"), "{}", failed.stderr);
 }
 
 /// `silt completion bash | head -1`: whoever reads may stop.

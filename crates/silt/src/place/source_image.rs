@@ -191,13 +191,11 @@ impl SourceImage {
             }
         };
         let image = choose(&archive, reference)?;
-        progress.begin(&Step::Spooling, None);
         let open = |layer: &ArchivedLayer| {
             let part = archive_layer(&archive, image, layer, scratch, progress)?;
             Ok(SourceLayer { diff_id: layer.diff_id, bytes: Bytes::Part(part) })
         };
         let layers = image.layers.iter().map(open).collect::<Result<_, SourceError>>()?;
-        progress.end();
         let original_manifest = image.manifest.as_ref().map(|manifest| Subject {
             media_type: manifest.media_type.clone().unwrap_or(media_type::MANIFEST.to_owned()),
             digest: Digest::of(&manifest.raw),
@@ -249,8 +247,10 @@ fn archive_layer(
     }
     let mut file = scratch_file(scratch)?;
     let mut reader = archive.open_layer(layer)?;
+    progress.begin(&Step::Spooling, None);
     let copied = copy(&mut reader, &mut file, progress);
     let size_bytes = copied.map_err(|source| SourceError::Copy { layer: diff_id, source })?;
+    progress.end();
     let file = PartFile::of(vec![file]);
     let file = file.map_err(|source| SourceError::Copy { layer: diff_id, source })?;
     Ok(FilePart { file: Arc::new(file), start: 0, size_bytes })
