@@ -17,6 +17,15 @@ def page(results):
     return "\n\n".join(x for x in parts if x) + "\n"
 
 
+KEPT = "<!-- What follows is not written by scripts/bench. -->"
+
+
+def replace_page(path, page):
+    """Writes the page, and keeps what stands behind the mark in the one that is there."""
+    _, mark, kept = (path.read_text() if path.exists() else "").partition(KEPT)
+    path.write_text(page + (f"\n{mark}{kept}" if mark else ""))
+
+
 def introduction(results):
     machine, silt = results["machine"], results["silt"]
     source = f"commit {silt['commit']}" if silt["commit"] else f"binary {silt['binary'][:12]}"
