@@ -18,6 +18,7 @@ fn main() -> io::Result<()> {
     seeds.native()?;
     seeds.stores()?;
     seeds.references()?;
+    seeds.signing()?;
     seeds.tars()
 }
 
@@ -39,6 +40,21 @@ impl Seeds {
         let folder = self.root.join("fuzz/corpus").join(target);
         fs::create_dir_all(&folder)?;
         fs::write(folder.join(name), data)
+    }
+
+    fn signing(&self) -> io::Result<()> {
+        self.write("signed_archive", "oci", &self.read("signing/signed.tar")?)?;
+        for file in ["signed.minisig", "test.pub", "test.key", "encrypted.key"] {
+            self.write("device_files", file, &self.read(&format!("signing/{file}"))?)?;
+        }
+        let digest = Digest::of(LAYER);
+        let list = format!(
+            r#"{{"version":1,"bytes":5,"parts":[{{"file":"a.000","bytes":5,"digest":"{digest}"}}]}}"#
+        );
+        self.write("device_files", "parts", list.as_bytes())?;
+        let policy = "require = true\nrepositories = ['a/*']\nplatforms = ['linux/arm/v7', 'host']\n\
+                      device-type = 'x'\nno-downgrade = true\nversion-label = 'v'\n";
+        self.write("device_files", "policy", policy.as_bytes())
     }
 
     fn archives(&self) -> io::Result<()> {

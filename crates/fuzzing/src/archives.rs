@@ -46,7 +46,7 @@ fn read_file(bytes: &[u8]) {
     }
 }
 
-fn limits() -> ReadLimits {
+pub(crate) fn limits() -> ReadLimits {
     ReadLimits {
         max_members: 1_000,
         max_metadata_bytes: 1 << 20,
@@ -57,7 +57,7 @@ fn limits() -> ReadLimits {
 }
 
 /// What is read to its end without an error has the digest that it should have.
-fn read_layers(archive: &Archive) {
+pub(crate) fn read_layers(archive: &Archive) {
     assert!(!archive.images().is_empty(), "an archive without images was opened");
     for image in archive.images() {
         assert_eq!(image.layers.len(), image.config.diff_ids.len());

@@ -16,6 +16,7 @@ mod native;
 mod references;
 pub mod reframe;
 pub mod sections;
+mod signed;
 mod stores;
 mod tars;
 
@@ -37,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "archive_documents", run: archives::documents },
     Target { name: "compression", run: compression::compression },
     Target { name: "config", run: documents::config },
+    Target { name: "device_files", run: signed::device_files },
     Target { name: "layout_directory", run: archives::layout_directory },
     Target { name: "librsync_delta", run: deltas::librsync_delta },
     Target { name: "librsync_signature", run: deltas::librsync_signature },
@@ -49,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "native_streams", run: native::streams },
     Target { name: "references", run: references::references },
     Target { name: "round_trip", run: stores::round_trip },
+    Target { name: "signed_archive", run: signed::archive },
     Target { name: "store", run: stores::store },
     Target { name: "tar_map", run: tars::tar_map },
     Target { name: "unpack", run: tars::unpack },

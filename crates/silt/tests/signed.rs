@@ -6,7 +6,9 @@ use std::fs;
 use std::sync::Arc;
 
 use silt::load::{Input, LoadOptions, open_input, plan_load};
-use silt::save::{ArchiveFormat, Output, SaveOptions, Signing, save_images};
+use silt::save::{
+    ArchiveFormat, Output, SaveOptions, SignWith, Signing, save_images, sign_archive,
+};
 use silt::signing::{PublicKey, SecretKeyFile};
 use silt::trust::{Demand, Trust};
 use silt::{Failure, FailureKind, NoProgress, OpenMode, Store};
@@ -78,4 +80,22 @@ fn every_changed_byte_is_refused() {
             fs::write(&path, &bytes).unwrap();
         }
     }
+}
+
+/// The vector of `docs/formats/signed.md`: what is accepted, and made again byte for byte.
+#[test]
+fn the_vector_is_what_is_written() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = path.join("../../testdata/signing/signed.tar");
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("store"), OpenMode::ReadOnly).unwrap();
+    let options = options(Demand::Signed);
+    let opened = open_input(&Input::Path(path.clone()), &store, &options, &NoProgress).unwrap();
+    let signer = opened.signer.clone().unwrap();
+    assert!(signer.is_trusted);
+    assert_eq!(signer.comment, Signing::DEFAULT_COMMENT);
+    let copy = folder.path().join("copy.tar");
+    let with = SignWith::Key(signing());
+    sign_archive(&opened, &with, &Output::Path(copy.clone()), &NoProgress).unwrap();
+    assert!(fs::read(copy).unwrap() == fs::read(path).unwrap());
 }

@@ -55,6 +55,9 @@ fn any_base_will_do_and_none_too() {
         assert_eq!(device.id(TARGET), target);
         device.run(&["image", "verify"]).expect(0);
         assert_eq!(device.run(&["system", "prune", "--dry-run", "--json"]).expect(0).code, 0);
+        let tagged = ["load", "-i", &file, "--tag", "other:name"];
+        device.run(&tagged).expect(0);
+        assert_eq!(device.id("other:name"), target);
         // What is there already needs nothing.
         assert!(load(&device, &file).stderr.contains("is here already"));
     }

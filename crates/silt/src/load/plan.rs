@@ -174,9 +174,6 @@ pub(super) fn plan(
     from: From,
     progress: &dyn Progress,
 ) -> Result<LoadPlan, LoadError> {
-    if options.tag.is_some() && candidates.len() > 1 {
-        return Err(LoadError::TagForSeveral { images: candidates.len() });
-    }
     let destination = Destination::open(place)?;
     let bases = BaseStores::open(&options.base_roots)?;
     let base_snapshots = bases.snapshots()?;
@@ -187,6 +184,12 @@ pub(super) fn plan(
     progress.begin(&Step::CheckingInput, None);
     let deltas = candidates.iter().map(Candidate::delta);
     let deltas = deltas.collect::<Result<Vec<_>, _>>()?;
+    let targets = candidates.iter().zip(&deltas);
+    let targets = targets.map(|(c, delta)| delta.as_ref().map_or(c.config.id, |d| d.target.id));
+    let images = targets.collect::<HashSet<_>>().len();
+    if options.tag.is_some() && images > 1 {
+        return Err(LoadError::TagForSeveral { images });
+    }
     let policy = rules::judge_all(candidates, &deltas, &destination, options, &from)?;
     let chosen = choose::choose(candidates, &deltas, options.repair, &mut planner.known)?;
     let choose::Chosen { taken, order, left_out } = chosen;
