@@ -19,8 +19,8 @@ pub(super) struct Chosen {
     pub(super) taken: Vec<usize>,
     /// Numbers in `taken`.
     pub(super) order: Vec<usize>,
-    /// For each of `taken`, how many other ways there were.
-    pub(super) left_out: Vec<usize>,
+    /// For each of `taken`, the candidates that are other ways to the same image.
+    pub(super) left_out: Vec<Vec<usize>>,
 }
 
 /// Chooses for each image the way that reads least of the input. An image waits for another one of
@@ -34,7 +34,7 @@ pub(super) fn choose(
     let groups = groups(candidates, deltas);
     if groups.len() == candidates.len() {
         let order = order::of(candidates, deltas, known)?;
-        let left_out = vec![0; candidates.len()];
+        let left_out = vec![Vec::new(); candidates.len()];
         return Ok(Chosen { taken: (0..candidates.len()).collect(), order, left_out });
     }
     let mut chooser = Chooser { candidates, deltas, known, heads: HashMap::new() };
@@ -61,9 +61,11 @@ pub(super) fn choose(
     taken.sort_unstable();
     let place = |candidate: &usize| taken.partition_point(|other| other < candidate);
     let order = picked.iter().map(place).collect();
-    let ways =
-        |taken: &usize| groups.iter().find(|group| group.contains(taken)).map_or(1, Vec::len);
-    let left_out = taken.iter().map(|taken| ways(taken) - 1).collect();
+    let others = |taken: &usize| {
+        let group = groups.iter().find(|group| group.contains(taken));
+        group.into_iter().flatten().copied().filter(|other| other != taken).collect()
+    };
+    let left_out = taken.iter().map(others).collect();
     Ok(Chosen { taken, order, left_out })
 }
 

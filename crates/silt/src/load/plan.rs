@@ -196,8 +196,16 @@ pub(super) fn plan(
     let mut images: Vec<Option<ImagePlan>> = taken.iter().map(|_| None).collect();
     for place in &order {
         let number = taken[*place];
-        let image = planner.image(&candidates[number], deltas[number].as_ref())?;
-        images[*place] = Some(ImagePlan { left_out: left_out[*place], ..image });
+        let mut image = planner.image(&candidates[number], deltas[number].as_ref())?;
+        image.left_out = left_out[*place].len();
+        for other in &left_out[*place] {
+            // Whichever way is taken, the image has the names that the input gives it.
+            let names = names_of(options, &candidates[*other], deltas[*other].as_ref());
+            image.names.extend(
+                names.into_iter().filter(|name| !image.names.contains(name)).collect::<Vec<_>>(),
+            );
+        }
+        images[*place] = Some(image);
     }
     let images: Vec<ImagePlan> = images.into_iter().flatten().collect();
     progress.end();
