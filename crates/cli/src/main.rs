@@ -6,6 +6,7 @@ mod context;
 mod error;
 mod interrupt;
 mod keep_alive;
+mod memory;
 mod output;
 mod pace;
 mod password;
@@ -18,6 +19,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 fn main() -> ExitCode {
     allow_open_files();
+    memory::share_one_heap();
     let done = args::parse(std::env::args_os().collect()).and_then(commands::run);
     match done {
         Ok(()) => ExitCode::SUCCESS,
