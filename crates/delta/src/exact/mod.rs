@@ -40,7 +40,7 @@ impl ExactOptions {
     }
 }
 
-const COPIES_OF_ANY_LAYER: u64 = 3000;
+const COPIES_OF_ANY_LAYER: u64 = 4000;
 const COPIES_PER_MIB: u64 = 150;
 
 impl Default for ExactOptions {
