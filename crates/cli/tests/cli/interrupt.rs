@@ -72,8 +72,14 @@ fn what_reads_the_store_stops_and_leaves_nothing_half_made() {
             let (ended, said) = interrupted(&bench, line, slow, step, signal);
             assert_eq!(ended, Some(code), "{line:?} {slow}: {said}");
             assert_eq!(said.matches("error: ").count(), 1, "{line:?}: {said}");
-            let left: Vec<_> = fs::read_dir(bench.path("out")).unwrap().collect();
-            assert!(left.is_empty(), "{line:?} {slow} left {left:?}");
+            for left in fs::read_dir(bench.path("out")).unwrap() {
+                let left = left.unwrap().path();
+                // It may have come as far as the sync of the folder: then the file is there, and whole.
+                let is_named = line.iter().any(|word| bench.path(word) == left);
+                assert!(slow == HANGING_SYNC && is_named, "{line:?} {slow} left {left:?}");
+                bench.run(&["-q", "load", "--dry-run", "-i", text(&left)]).expect(0);
+                fs::remove_file(left).unwrap();
+            }
             assert!(bench.fingerprint() == before, "{line:?}");
         }
     }
