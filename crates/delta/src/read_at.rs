@@ -38,7 +38,7 @@ pub trait ReadAt: Send + Sync {
 }
 
 /// Refuses ranges that go past the end, overflow included.
-fn check_range(size: u64, offset: u64, length: usize) -> Result<(), ReadError> {
+pub fn check_range(size: u64, offset: u64, length: usize) -> Result<(), ReadError> {
     let length = length as u64;
     match offset.checked_add(length) {
         Some(end) if end <= size => Ok(()),

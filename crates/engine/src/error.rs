@@ -262,3 +262,12 @@ impl From<LayerReadError> for io::Error {
         Self::other(error)
     }
 }
+
+/// Refuses ranges that go past the end of a layer, overflow included.
+pub(crate) fn check_range(size: u64, offset: u64, length: usize) -> Result<(), LayerReadError> {
+    let length = length as u64;
+    match offset.checked_add(length) {
+        Some(end) if end <= size => Ok(()),
+        _ => Err(LayerReadError::OutOfRange { offset, length, size }),
+    }
+}

@@ -9,6 +9,7 @@ use std::path::{Component, Path};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use tarball::Digest;
 
 use crate::error::EngineError;
 
@@ -28,6 +29,22 @@ pub(crate) fn read_small(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Eng
             why: format!("it has more than {limit} bytes"),
         }),
         false => Ok(Some(bytes)),
+    }
+}
+
+/// Reads a document that is kept under its digest; `None` where it is not there.
+pub(crate) fn read_document(
+    path: &Path,
+    digest: Digest,
+    limit: u64,
+) -> Result<Option<Vec<u8>>, EngineError> {
+    let Some(bytes) = read_small(path, limit)? else { return Ok(None) };
+    match Digest::of(&bytes) == digest {
+        true => Ok(Some(bytes)),
+        false => Err(EngineError::Damaged {
+            path: path.to_owned(),
+            why: "its digest is not its name".to_owned(),
+        }),
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use indexed_deflate::{AccessPointSpan, GzDecoder, GzIndexBuilder};
 use tarball::{DiffId, Digester};
 
-use crate::error::LayerReadError;
+use crate::error::{LayerReadError, check_range};
 use crate::place::LayerBytes;
 
 /// Compressed bytes between restart points, each of which keeps a window of 32 KiB.
@@ -101,10 +101,8 @@ impl LayerBytes for GzipLayer {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), LayerReadError> {
-        let (length, size) = (buffer.len() as u64, self.size_bytes);
-        if offset.checked_add(length).is_none_or(|end| end > size) {
-            return Err(LayerReadError::OutOfRange { offset, length, size });
-        }
+        let size = self.size_bytes;
+        check_range(size, offset, buffer.len())?;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut done, mut at) = (0, offset);
         while done < buffer.len() {

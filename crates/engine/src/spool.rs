@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tarball::archive::PartFile;
 use tarball::{Archive, ImageId, PlatformChoice, ReadLimits};
 
-use crate::error::{EngineError, LayerReadError};
+use crate::error::{EngineError, LayerReadError, check_range};
 use crate::place::{EngineKind, LayerBytes};
 
 /// A file without a name, and the folder in which it is.
@@ -34,10 +34,7 @@ impl LayerBytes for FileLayer {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), LayerReadError> {
-        let (length, size) = (buffer.len() as u64, self.size_bytes);
-        if offset.checked_add(length).is_none_or(|end| end > size) {
-            return Err(LayerReadError::OutOfRange { offset, length, size });
-        }
+        check_range(self.size_bytes, offset, buffer.len())?;
         let read = self.file.read_exact_at(buffer, self.start + offset);
         read.map_err(|source| LayerReadError::Io { source })
     }

@@ -2,25 +2,11 @@
 
 use std::io::{self, Write};
 
-/// The largest size in eleven octal digits.
-const MAX_OCTAL_SIZE: u64 = 0o777_7777_7777;
+use tarball::write::member_header;
 
 /// The header of a regular file of so many bytes.
 pub(crate) fn header(name: &str, size_bytes: u64) -> io::Result<[u8; 512]> {
-    // ustar cannot say larger sizes; GNU can, and every engine understands both.
-    let mut header = match size_bytes {
-        0..=MAX_OCTAL_SIZE => tar::Header::new_ustar(),
-        _ => tar::Header::new_gnu(),
-    };
-    header.set_path(name)?;
-    header.set_size(size_bytes);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_entry_type(tar::EntryType::Regular);
-    header.set_cksum();
-    Ok(*header.as_bytes())
+    member_header(name, size_bytes).map(|header| *header.as_bytes())
 }
 
 /// The zeros after the contents of a member of so many bytes.

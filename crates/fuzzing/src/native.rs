@@ -4,7 +4,7 @@
 
 use delta::ReadAt;
 use delta::native::{DecodeError, EncodeReport, LayerDecoder, Limits, Needs, VERSION, read_needs};
-use delta::read_at::ReadError;
+use delta::read_at::{ReadError, check_range};
 use zstd::stream::raw::{CParameter, Encoder, InBuffer, Operation, OutBuffer};
 
 use crate::reframe;
@@ -117,10 +117,7 @@ impl ReadAt for Repeated {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
-        let length = buffer.len() as u64;
-        if offset.checked_add(length).is_none_or(|end| end > self.0) {
-            return Err(ReadError::OutOfRange { offset, length, size: self.0 });
-        }
+        check_range(self.0, offset, buffer.len())?;
         let start = usize::try_from(offset % TAR.len() as u64).unwrap_or(0);
         let tars = TAR.iter().cycle().skip(start);
         buffer.iter_mut().zip(tars).for_each(|(byte, from)| *byte = *from);

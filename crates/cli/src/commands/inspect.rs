@@ -87,39 +87,34 @@ struct ConfigDocument {
 impl<'a> InspectedImage<'a> {
     fn of(details: &'a ImageDetails) -> Self {
         let ImageDetails { image, config } = details;
-        let document: Option<ConfigDocument> = serde_json::from_slice(&config.raw).ok();
+        let descriptor = Descriptor {
+            digest: image.manifest,
+            size: image.manifest_size_bytes,
+            artifact_type: image.artifact_type.clone(),
+        };
+        let size = image.compute_size_bytes();
         Self {
-            id: image.id,
-            repo_tags: &image.names,
-            repo_digests: [],
-            created: config.created.as_deref(),
-            architecture: config.platform.architecture.as_deref(),
-            variant: config.platform.variant.as_deref(),
-            os: config.platform.os.as_deref(),
-            size: image.compute_size_bytes(),
-            config: document.and_then(|document| document.config),
-            rootfs: RootFs { r#type: "layers", layers: config.diff_ids.clone() },
-            descriptor: Some(Descriptor {
-                digest: image.manifest,
-                size: image.manifest_size_bytes,
-                artifact_type: image.artifact_type.clone(),
-            }),
-            delta: Delta::of(config),
+            descriptor: Some(descriptor),
+            ..Self::of_config(image.id, &image.names, config, size)
         }
     }
 
     fn of_engine(image: &'a EngineImage) -> Self {
-        let config = &image.config;
+        Self::of_config(image.id, &image.names, &image.config, image.size_bytes)
+    }
+
+    /// What is known wherever the image is.
+    fn of_config(id: ImageId, names: &'a [Name], config: &'a ImageConfig, size: u64) -> Self {
         let document: Option<ConfigDocument> = serde_json::from_slice(&config.raw).ok();
         Self {
-            id: image.id,
-            repo_tags: &image.names,
+            id,
+            repo_tags: names,
             repo_digests: [],
             created: config.created.as_deref(),
             architecture: config.platform.architecture.as_deref(),
             variant: config.platform.variant.as_deref(),
             os: config.platform.os.as_deref(),
-            size: image.size_bytes,
+            size,
             config: document.and_then(|document| document.config),
             rootfs: RootFs { r#type: "layers", layers: config.diff_ids.clone() },
             descriptor: None,

@@ -92,17 +92,19 @@ pub fn encode_exact<W: Write>(
             Run { target: cover.target, at, length: cover.length }
         })
     };
+    let kinds = KindMap::of(target)?;
     let mut threshold = Threshold::NONE;
     let trials = if options.max_copies < u64::MAX { TRIALS } else { 0 };
     for _ in 0..trials {
-        let trial = Encoder::new(source, options.min_copy_bytes, threshold, io::sink())?;
+        let trial =
+            Encoder::new(source, kinds.clone(), options.min_copy_bytes, threshold, io::sink())?;
         let (.., savings) = encode_runs(trial, runs())?;
         threshold = savings.threshold(options.max_copies);
         if threshold == Threshold::NONE {
             break;
         }
     }
-    let chosen = Encoder::new(source, options.min_copy_bytes, threshold, out)?;
+    let chosen = Encoder::new(source, kinds, options.min_copy_bytes, threshold, out)?;
     let (out, report, _) = encode_runs(chosen, runs())?;
     Ok((out, report))
 }
@@ -144,6 +146,7 @@ const LONG_RUN_BYTES: u64 = 768;
 impl<'a, W: Write> Encoder<'a, W> {
     fn new(
         source: Source<'a>,
+        kinds: KindMap,
         min_copy_bytes: u64,
         threshold: Threshold,
         out: W,
@@ -156,7 +159,7 @@ impl<'a, W: Write> Encoder<'a, W> {
             literals: LiteralCost::new(),
             writer: DeltaWriter::new(out)?,
             position: 0,
-            ledger: Ledger::new(KindMap::of(source.target)?),
+            ledger: Ledger::new(kinds),
             spent: 0,
         })
     }

@@ -12,7 +12,7 @@ use tarball::manifest::MAX_MANIFEST_BYTES;
 use tarball::{Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, Name};
 
 use crate::error::EngineError;
-use crate::files::read_small;
+use crate::files::read_document;
 use crate::gzip_layer::GzipLayer;
 use crate::place::{ImageRecord, LayerBytes};
 use crate::spool::{FileLayer, spool};
@@ -107,15 +107,7 @@ impl Content {
 
     /// A document, checked against its digest; `None` where it is not there.
     pub(super) fn document(&self, digest: Digest) -> Result<Option<Vec<u8>>, EngineError> {
-        let path = self.blob(digest);
-        let limit = MAX_CONFIG_BYTES.max(MAX_MANIFEST_BYTES);
-        let Some(bytes) = read_small(&path, limit)? else { return Ok(None) };
-        match Digest::of(&bytes) == digest {
-            true => Ok(Some(bytes)),
-            false => {
-                Err(EngineError::Damaged { path, why: "its digest is not its name".to_owned() })
-            }
-        }
+        read_document(&self.blob(digest), digest, MAX_CONFIG_BYTES.max(MAX_MANIFEST_BYTES))
     }
 
     /// A layer: as it lies there, through restart points, or decompressed into a file without a name.

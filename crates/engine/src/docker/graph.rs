@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tarball::config::MAX_CONFIG_BYTES;
-use tarball::{ChainId, Digest, ImageId};
+use tarball::{ChainId, ImageId};
 
 use super::answers::Info;
 use crate::error::EngineError;
-use crate::files::read_small;
+use crate::files::{read_document, read_small};
 use crate::place::{EngineKind, ImageRecord, LayerBytes};
 use crate::tar_split::open_split_layer;
 
@@ -58,17 +58,11 @@ impl Graph {
     /// The exact bytes of a config.
     pub(super) fn config(&self, id: ImageId) -> Result<Vec<u8>, EngineError> {
         let path = self.documents.join("imagedb/content/sha256").join(id.0.hex());
-        let bytes = read_small(&path, MAX_CONFIG_BYTES)?;
-        let bytes = bytes.ok_or_else(|| EngineError::NoSuchImage {
+        let config = read_document(&path, id.0, MAX_CONFIG_BYTES)?;
+        config.ok_or_else(|| EngineError::NoSuchImage {
             kind: EngineKind::Docker,
             reference: id.to_string(),
-        })?;
-        match Digest::of(&bytes) == id.0 {
-            true => Ok(bytes),
-            false => {
-                Err(EngineError::Damaged { path, why: "its digest is not its name".to_owned() })
-            }
-        }
+        })
     }
 
     pub(super) fn layer(

@@ -14,7 +14,7 @@ use tarball::{DiffId, Digest, ImageConfig, ImageId};
 
 use super::program::own_name;
 use crate::error::EngineError;
-use crate::files::read_small;
+use crate::files::{read_document, read_small};
 use crate::place::{EngineKind, ImageRecord, LayerBytes};
 use crate::tar_split::open_split_layer;
 
@@ -103,13 +103,7 @@ impl Storage {
     fn find_config(&self, id: ImageId) -> Result<Option<Vec<u8>>, EngineError> {
         let file = format!("={}", STANDARD.encode(id.to_string()));
         let path = self.folder("images").join(id.0.hex()).join(file);
-        let Some(bytes) = read_small(&path, MAX_CONFIG_BYTES)? else { return Ok(None) };
-        match Digest::of(&bytes) == id.0 {
-            true => Ok(Some(bytes)),
-            false => {
-                Err(EngineError::Damaged { path, why: "its digest is not its name".to_owned() })
-            }
-        }
+        read_document(&path, id.0, MAX_CONFIG_BYTES)
     }
 
     pub(super) fn layer(

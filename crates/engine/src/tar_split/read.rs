@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::TarSplit;
 use super::crc;
 use super::pack::{Block, FileNote, Note};
-use crate::error::LayerReadError;
+use crate::error::{LayerReadError, check_range};
 use crate::files::LayerFolder;
 use crate::place::LayerBytes;
 
@@ -130,10 +130,7 @@ impl LayerBytes for SplitLayer {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), LayerReadError> {
-        let (length, size) = (buffer.len() as u64, self.size_bytes());
-        if offset.checked_add(length).is_none_or(|end| end > size) {
-            return Err(LayerReadError::OutOfRange { offset, length, size });
-        }
+        check_range(self.size_bytes(), offset, buffer.len())?;
         let (mut done, mut at) = (0, offset);
         let mut number = self.block_number(offset);
         while done < buffer.len() {

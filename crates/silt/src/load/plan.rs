@@ -200,10 +200,11 @@ pub(super) fn plan(
         image.left_out = left_out[*place].len();
         for other in &left_out[*place] {
             // Whichever way is taken, the image has the names that the input gives it.
-            let names = names_of(options, &candidates[*other], deltas[*other].as_ref());
-            image.names.extend(
-                names.into_iter().filter(|name| !image.names.contains(name)).collect::<Vec<_>>(),
-            );
+            for name in names_of(options, &candidates[*other], deltas[*other].as_ref()) {
+                if !image.names.contains(&name) {
+                    image.names.push(name);
+                }
+            }
         }
         images[*place] = Some(image);
     }

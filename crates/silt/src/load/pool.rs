@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use delta::ReadError;
 use delta::native::{LayerDecoder, Limits};
-use delta::read_at::ReadAt;
+use delta::read_at::{ReadAt, check_range};
 
 use super::LoadError;
 use super::source::Candidate;
@@ -109,13 +109,10 @@ impl ReadAt for Pool<'_> {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
-        let (length, size) = (buffer.len() as u64, self.size_bytes);
-        if offset.checked_add(length).is_none_or(|end| end > size) {
-            return Err(ReadError::OutOfRange { offset, length, size });
-        }
+        check_range(self.size_bytes, offset, buffer.len())?;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let read = self.read(&mut state, buffer, offset);
-        read.map_err(|source| ReadError::Io { offset, length, source })
+        read.map_err(|source| ReadError::Io { offset, length: buffer.len() as u64, source })
     }
 }
 

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use delta::ReadError;
-use delta::read_at::ReadAt;
+use delta::read_at::{ReadAt, check_range};
 use store::{FileError, Store};
 use tarball::DiffId;
 
@@ -65,11 +65,8 @@ impl ReadAt for PooledLayer {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
-        let (length, size) = (buffer.len() as u64, self.size_bytes);
-        if offset.checked_add(length).is_none_or(|end| end > size) {
-            return Err(ReadError::OutOfRange { offset, length, size });
-        }
+        check_range(self.size_bytes, offset, buffer.len())?;
         let read = self.pool.file(self.diff_id).and_then(|file| file.read_exact_at(buffer, offset));
-        read.map_err(|source| ReadError::Io { offset, length, source })
+        read.map_err(|source| ReadError::Io { offset, length: buffer.len() as u64, source })
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use delta::ReadError;
-use delta::read_at::ReadAt;
+use delta::read_at::{ReadAt, check_range};
 use engine::EngineError;
 use store::{FileError, Pins, ResolveError, Store, Subject};
 use tarball::archive::PartFile;
@@ -283,12 +283,9 @@ impl ReadAt for FilePart {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
-        let (length, size) = (buffer.len() as u64, self.size_bytes);
-        if offset.checked_add(length).is_none_or(|end| end > size) {
-            return Err(ReadError::OutOfRange { offset, length, size });
-        }
+        check_range(self.size_bytes, offset, buffer.len())?;
         let read = self.file.read_exact_at(buffer, self.start + offset);
-        read.map_err(|source| ReadError::Io { offset, length, source })
+        read.map_err(|source| ReadError::Io { offset, length: buffer.len() as u64, source })
     }
 }
 

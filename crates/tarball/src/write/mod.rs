@@ -21,11 +21,10 @@ use crate::manifest::Descriptor;
 use crate::name::Name;
 
 pub use error::WriteError;
+pub use tar_writer::member_header;
 
 use documents::Document;
 pub(crate) use documents::LAYOUT_BYTES;
-pub(crate) use tar_writer::member_header;
-
 use tar_writer::{TarWriter, member_bytes};
 
 /// Where `index.json` stands among the documents.

@@ -22,7 +22,7 @@ pub(super) fn member_bytes(size: u64) -> u64 {
 }
 
 /// The one header that a member of this name and size has.
-pub(crate) fn member_header(name: &str, size: u64) -> std::io::Result<tar::Header> {
+pub fn member_header(name: &str, size: u64) -> std::io::Result<tar::Header> {
     // ustar cannot say larger sizes; GNU can, and every reader understands both.
     let mut header = match size {
         0..=MAX_OCTAL_SIZE => tar::Header::new_ustar(),
