@@ -5,7 +5,6 @@
 
 mod delta;
 mod edit;
-mod later;
 mod load;
 mod look;
 mod plugin;

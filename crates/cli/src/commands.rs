@@ -10,6 +10,7 @@ mod inspect;
 mod layers;
 mod load;
 mod ls;
+mod merge;
 mod plan_text;
 mod prune;
 mod record;
@@ -42,6 +43,7 @@ pub(crate) use inspect::InspectOptions;
 pub(crate) use layers::LayersOptions;
 pub(crate) use load::{ApplyTask, LoadTask, Manner};
 pub(crate) use ls::LsOptions;
+pub(crate) use merge::MergeTask;
 pub(crate) use prune::PruneOptions;
 pub(crate) use rm::RmOptions;
 pub(crate) use save::SaveTask;
@@ -57,6 +59,7 @@ pub(crate) use verify::VerifyOptions;
 pub(crate) enum Task {
     Delta(DeltaTask),
     Several(SeveralTask),
+    Merge(MergeTask),
     Save(SaveTask),
     Load(LoadTask),
     Apply(ApplyTask),
@@ -88,6 +91,7 @@ pub(crate) fn run(invocation: Invocation) -> CommandResult {
     match task {
         Task::Delta(task) => delta::run(&context, &task),
         Task::Several(task) => several::run(&context, &task),
+        Task::Merge(task) => merge::run(&context, &task),
         Task::Save(task) => save::run(&context, &task),
         Task::Load(task) => load::run(&context, &task),
         Task::Apply(task) => load::run_apply(&context, &task),

@@ -30,4 +30,9 @@ impl Cover {
     pub fn origin_end(&self) -> u64 {
         self.at + self.length
     }
+
+    /// Whether `next` goes on where this one ends, in the target and in the origin.
+    pub fn is_continued_by(&self, next: &Self) -> bool {
+        (self.origin, self.target_end(), self.origin_end()) == (next.origin, next.target, next.at)
+    }
 }

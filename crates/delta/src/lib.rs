@@ -18,6 +18,7 @@ pub mod effort;
 pub mod exact;
 pub mod kinds;
 pub mod librsync;
+pub mod merge;
 pub mod native;
 pub mod read_at;
 pub mod references;

@@ -97,6 +97,16 @@ impl Content {
         }
     }
 
+    /// How many covers and regions it has, those of inner contents too.
+    pub(crate) fn entries(&self) -> u64 {
+        let own = (self.covers.len() + self.regions.len()) as u64;
+        let inner = self.regions.iter().map(|region| match &region.transform {
+            Transform::References(references) => references.covers.len() as u64,
+            Transform::Deflate(deflate) => deflate.content.entries(),
+        });
+        inner.fold(own, u64::saturating_add)
+    }
+
     /// Memory that its regions take at most while they are made.
     pub(crate) fn resident_bytes(&self) -> u64 {
         self.regions.iter().map(Region::resident_bytes).max().unwrap_or(0)

@@ -6,10 +6,9 @@ use silt::create::{self, DeltaOptions};
 use silt::delta_image::DeltaFormat;
 
 use super::CalledAs;
-use super::later::refuse;
 use super::sign::{Seal, SealArgs};
 use super::values::{AnyReference, Size};
-use crate::commands::{DeltaDestination, DeltaTask, FromTask, SeveralTask, Task};
+use crate::commands::{DeltaDestination, DeltaTask, FromTask, MergeTask, SeveralTask, Task};
 use crate::error::UsageError;
 
 #[derive(Debug, Args)]
@@ -26,6 +25,10 @@ pub(super) struct DeltaArgs {
     /// Instead of BASE: what `image layers --json` printed on a device (repeatable)
     #[arg(long, value_name = "FILE")]
     from_layers: Vec<std::path::PathBuf>,
+    /// BASE and TARGET are deltas, of which the second goes on where the first ends: make one of both.
+    /// What they do not say is taken from --base, or from what is stored
+    #[arg(long)]
+    merge: bool,
     /// Also for devices that have none of them
     #[arg(long)]
     with_full: bool,
@@ -58,8 +61,6 @@ pub(super) struct DeltaArgs {
     #[arg(long)]
     json: bool,
 
-    #[arg(long, hide = true)]
-    merge: bool,
     #[command(flatten)]
     seal: SealArgs,
 }
@@ -79,7 +80,6 @@ enum Level {
 
 impl DeltaArgs {
     pub(super) fn lower(self, called_as: CalledAs) -> Result<Task, UsageError> {
-        refuse(&[("--merge", self.merge)])?;
         let options = DeltaOptions {
             format: format_of(self.format, called_as),
             level: self.level.into(),
@@ -98,6 +98,20 @@ impl DeltaArgs {
             }
             None => DeltaDestination::Store,
         };
+        if self.merge {
+            if self.with_full || !self.from.is_empty() || !self.from_layers.is_empty() {
+                return Err(usage("--merge takes two deltas, and neither --from nor --with-full"));
+            }
+            let Some(second) = self.target else {
+                return Err(usage("the second delta is missing"));
+            };
+            let (first, second) = (self.base.0, second.0);
+            let bases = self.more_bases.into_iter().map(|base| base.0).collect();
+            let format = self.format.map(|format| format_of(Some(format), called_as));
+            let task =
+                MergeTask { first, second, bases, format, names, options, destination, is_json };
+            return Ok(Task::Merge(task));
+        }
         let images = self.from.into_iter().map(|image| FromTask::Image(image.0));
         let mut from: Vec<FromTask> =
             images.chain(self.from_layers.into_iter().map(FromTask::Layers)).collect();

@@ -50,7 +50,8 @@ pub(super) fn run(context: &Context, task: &DeltaTask) -> CommandResult {
     let (scratch, options) = (&places.scratch, &task.options);
     let created = create_delta_between(bases, &target, scratch, options, progress.as_ref())?;
     let report = created.report().clone();
-    let archive = deliver(created, &places, context, task, progress.as_ref())?;
+    let (names, destination) = (task.names.as_slice(), &task.destination);
+    let archive = deliver(created, &places, context, names, destination, progress.as_ref())?;
     drop(progress);
     let outcome = Outcome { report, names: task.names.clone(), archive };
     match (&task.destination, task.is_json) {
@@ -90,25 +91,27 @@ pub(super) fn store_for<'a>(
     }
 }
 
-fn deliver(
+/// Puts a delta where it is to go.
+pub(super) fn deliver(
     created: CreatedDelta,
     places: &Places<'_>,
     context: &Context,
-    task: &DeltaTask,
+    names: &[Name],
+    destination: &DeltaDestination,
     progress: &dyn Progress,
 ) -> Result<Option<SaveReport>, CommandError> {
-    match &task.destination {
+    match destination {
         DeltaDestination::Store => {
             match context.engine {
-                None => created.keep(&places.scratch, &task.names, progress)?,
-                Some(kind) => created.keep(&*places.engine(kind)?, &task.names, progress)?,
+                None => created.keep(&places.scratch, names, progress)?,
+                Some(kind) => created.keep(&*places.engine(kind)?, names, progress)?,
             };
             Ok(None)
         }
         DeltaDestination::Archive { output, sign } => {
             let sign = sign.as_ref().map(signing).transpose()?;
             let options = SaveOptions { sign, ..SaveOptions::default() };
-            let (scratch, names) = (&places.scratch, &task.names);
+            let scratch = &places.scratch;
             Ok(Some(save_delta(scratch, &created, names, &options, output, progress)?))
         }
     }

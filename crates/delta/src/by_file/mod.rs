@@ -89,6 +89,52 @@ pub fn match_layer(
     Ok(Content { covers, headers, regions })
 }
 
+/// How one file of a layer is made.
+#[derive(Debug)]
+pub struct MatchedFile {
+    /// Where its contents are in the layer.
+    pub data: Range<u64>,
+    /// Covers of them, in order.
+    pub covers: Vec<Cover>,
+    /// Regions of them, in order.
+    pub regions: Vec<Region>,
+}
+
+/// Matches the files of a new layer that have bytes in one of the `wanted` ranges, which are in order and
+/// do not overlap, against those of `index`.
+pub fn match_files(
+    target: &dyn ReadAt,
+    index: &FileIndex<'_>,
+    wanted: &[Range<u64>],
+    options: &MatchOptions,
+) -> Result<Vec<MatchedFile>, MatchError> {
+    let map = TarMap::of(target).map_err(|source| MatchError::Target { source })?;
+    let choices = index.choose_counterparts(target, &map)?;
+    let is_wanted = |member: &Member| {
+        let next = wanted.partition_point(|range| range.end <= member.data.start);
+        wanted.get(next).is_some_and(|range| range.start < member.data.end)
+    };
+    let (mut files, mut pairs, mut paired) = (Vec::new(), Vec::new(), Vec::new());
+    for (member, choice) in map.members.iter().zip(&choices).filter(|(m, _)| is_wanted(m)) {
+        let mut file =
+            MatchedFile { data: member.data.clone(), covers: Vec::new(), regions: Vec::new() };
+        if let Some(Counterpart::Same(old)) = choice.data {
+            let cover = same_data_cover(index, member, old, target.size());
+            file.covers
+                .push(Cover { length: cover.length.min(pairs::length(&file.data)), ..cover });
+        } else if let Some(pair) = Pair::of(index, member, choice) {
+            paired.push(files.len());
+            pairs.push(pair);
+        }
+        files.push(file);
+    }
+    let matched = pairs::match_all(target, index, &pairs, options)?;
+    for (number, PairMatch { covers, regions }) in paired.into_iter().zip(matched) {
+        (files[number].covers, files[number].regions) = (covers, regions);
+    }
+    Ok(files)
+}
+
 /// Where a member of the target came from.
 #[derive(Debug, Clone, Copy, Default)]
 struct Choice {

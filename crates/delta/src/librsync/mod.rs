@@ -7,11 +7,13 @@
 //! - [`DeltaReader`] and [`DeltaWriter`]: the commands, one after the other.
 //! - [`apply`]: basis and delta make the target.
 //! - [`Signature`] and [`write_signature`]: the sums of a basis.
+//! - [`merge`]: two deltas as one.
 //! - [`delta_from_signature`]: a delta made without the basis, as `rdiff delta` makes it.
 
 mod apply;
 mod command;
 mod delta_from_signature;
+pub mod merge;
 mod read;
 mod signature;
 mod weak_sum;

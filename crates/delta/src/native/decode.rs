@@ -7,10 +7,12 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::error::DecodeError;
 use super::frame_run::{FrameError, FrameRun, State};
 use super::header::{self, Limits, Needs};
+use super::record::Record;
 use super::streams::StreamReaders;
 use super::stretch::Stretch;
 use crate::cover::OriginId;
 use crate::read_at::ReadAt;
+use crate::region::Content;
 
 /// Bytes of a frame before its streams: two digests and two lengths.
 pub(super) const FRAME_HEADER_BYTES: usize = 8 + 4 + 4 + 8;
@@ -56,6 +58,18 @@ impl<R: Read> LayerDecoder<R> {
     /// What the header says.
     pub fn needs(&self) -> &Needs {
         &self.needs
+    }
+
+    /// Notes what the delta says from here on, in at most so many bytes of memory beside what decoding
+    /// takes; [`Self::into_content`] gives it.
+    pub fn record(&mut self, limit_bytes: u64) {
+        self.state.record = Some(Record::new(self.needs.origins.len(), limit_bytes));
+    }
+
+    /// What was noted, with the origins numbered as in the header. Old headers are covers too; no list
+    /// of headers is made.
+    pub fn into_content(self) -> Content {
+        self.state.record.map(Record::into_content).unwrap_or_default()
     }
 
     /// Applies the next frame; `None` after the last one, when the delta has ended as it should.

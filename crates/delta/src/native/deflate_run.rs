@@ -21,6 +21,7 @@ impl FrameRun<'_> {
         let resident_bytes = plain_bytes.saturating_add(deflate::INFLATE_STATE_BYTES);
         self.state.resident.take(resident_bytes)?;
         self.note_use(origin);
+        self.note(|record| record.open(origin, at, plain_bytes))?;
         let inflated = deflate::inflate(self.origin(origin)?, at, plain_bytes);
         let (bytes, compressed_bytes) = inflated.map_err(|error| match error {
             InflateError::Read(source) => {
@@ -46,6 +47,11 @@ impl FrameRun<'_> {
         let plain_bytes = self.number(StreamId::Lengths)?;
         self.state.resident.take(plain_bytes)?;
         let length = usize::try_from(plain_bytes).map_err(|_| "a member is too large")?;
+        let start = self.stretch.position;
+        self.note(|record| {
+            record.begin_deflate();
+            Ok(())
+        })?;
 
         let outer = mem::replace(&mut self.stretch, Stretch::in_memory(length));
         let mine = mem::replace(&mut self.first_pending, self.state.inflated.len());
@@ -56,12 +62,14 @@ impl FrameRun<'_> {
         self.first_pending = mine;
         self.drop_inflated(mine);
 
-        self.compress(&plain, compressed_bytes)?;
+        let corrections = self.compress(&plain, compressed_bytes)?;
         self.state.resident.give(plain_bytes);
-        Ok(())
+        let target = start..self.stretch.position;
+        self.note(|record| record.end_deflate(target, plain_bytes, corrections, mine))
     }
 
-    fn compress(&mut self, plain: &[u8], compressed_bytes: u64) -> Step {
+    /// Makes the stream of `plain`, and gives the corrections that it took.
+    fn compress(&mut self, plain: &[u8], compressed_bytes: u64) -> Step<Vec<u8>> {
         let count = self.number(StreamId::Lengths)?;
         let resident_bytes =
             count.saturating_add(deflate::recreate_memory_bytes(plain.len() as u64));
@@ -79,7 +87,7 @@ impl FrameRun<'_> {
             (None, Ok(())) => {}
         }
         self.state.resident.give(resident_bytes);
-        Ok(())
+        Ok(corrections)
     }
 
     /// Takes away the inflated origins from number `first` on.

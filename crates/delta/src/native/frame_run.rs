@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::error::DecodeError;
 use super::header::Needs;
 use super::operations::*;
+use super::record::Record;
 use super::references_run::Executable;
 use super::resident::Resident;
 use super::streams::{StreamId, StreamReaders};
@@ -28,6 +29,8 @@ pub(super) struct State {
     pub(super) region_piece: Vec<u8>,
     /// The memory of regions.
     pub(super) resident: Resident,
+    /// What the delta says, where that is to be known.
+    pub(super) record: Option<Record>,
     /// Bytes of the whole layer.
     layer_bytes: u64,
 }
@@ -50,6 +53,7 @@ impl State {
             executable: None,
             region_piece: Vec::new(),
             resident: Resident::new(needs.resident_bytes),
+            record: None,
             layer_bytes: needs.output_bytes,
         }
     }
@@ -188,6 +192,8 @@ impl<'a> FrameRun<'a> {
 
     fn copy(&mut self, at: u64, length: u64, adds: bool) -> Step {
         let origin = self.state.cursors.current();
+        let target = self.stretch.position;
+        self.note(|record| record.cover(target, length, origin, at))?;
         self.pieces(length, |run, piece, done| {
             run.read_origin(origin, at.wrapping_add(done), piece)?;
             if adds { run.add_differences(piece) } else { Ok(()) }
@@ -210,8 +216,10 @@ impl<'a> FrameRun<'a> {
             let length = length.ok_or("a field is longer than its place")?;
             streams.bytes(StreamId::Headers, bytes, &mut field[..length])
         })?;
+        let (target, origin) = (self.stretch.position, self.state.cursors.current());
         self.emit(&header)?;
         let Some((at, _)) = old else { return Ok(()) };
+        self.note(|record| record.cover(target, BLOCK_BYTES, origin, at))?;
         let body_at = at.wrapping_add(BLOCK_BYTES);
         self.state.cursors.advance(body_at, self.stretch.position);
         match body_bytes(&header) {
@@ -336,6 +344,14 @@ impl<'a> FrameRun<'a> {
         }
         self.state.piece = buffer;
         result
+    }
+
+    /// Notes something, where what the delta says is to be known.
+    pub(super) fn note(
+        &mut self,
+        note: impl FnOnce(&mut Record) -> Result<(), DecodeError>,
+    ) -> Step {
+        self.state.record.as_mut().map_or(Ok(()), note).map_err(FrameError::Failed)
     }
 
     pub(super) fn emit(&mut self, bytes: &[u8]) -> Step {

@@ -137,7 +137,8 @@ impl Needs {
         self.origins.iter().any(|origin| matches!(origin, Origin::Produced { .. }))
     }
 
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    /// The header as it stands before the frames.
+    pub fn to_bytes(&self) -> Vec<u8> {
         let payload = self.payload();
         let mut bytes = SIGNATURE.to_vec();
         bytes.extend(VERSION.to_le_bytes());

@@ -18,6 +18,7 @@ mod error;
 mod frame_run;
 mod header;
 mod operations;
+mod record;
 mod references_run;
 mod resident;
 mod streams;

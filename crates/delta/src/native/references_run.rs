@@ -8,6 +8,7 @@ use super::{PIECE_BYTES, varint};
 use crate::cover::OriginId;
 use crate::read_at::ReadError;
 use crate::references::{Machine, Prediction, Predictor, ReferenceError, RegionCover, Residuals};
+use crate::region::References;
 
 /// The executable that is being made; it may go on in the next frame.
 pub(super) struct Executable {
@@ -53,6 +54,12 @@ impl FrameRun<'_> {
 
         self.note_use(origin);
         let old = old_start..old_end;
+        let start = self.stretch.position;
+        self.note(|record| {
+            let (old, parameters, covers) = (old.clone(), parameters.clone(), covers.clone());
+            let references = References { machine, origin, old, parameters, covers };
+            record.executable(start..start + region_bytes, references)
+        })?;
         let bytes = self.origin(origin)?;
         let begun = Predictor::new(machine, bytes, old, &parameters, covers, region_bytes);
         let predictor = begun.map_err(|error| match error {
@@ -62,7 +69,6 @@ impl FrameRun<'_> {
             // The frame is whole: the old file is not what it was, or the writer was at fault.
             _ => FrameError::Damaged,
         })?;
-        let start = self.stretch.position;
         let end = start + region_bytes;
         self.state.executable =
             Some(Executable { predictor, origin, old_end, start, end, resident_bytes });

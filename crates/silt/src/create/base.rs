@@ -90,6 +90,16 @@ impl Base {
         &self.address_space
     }
 
+    /// The bytes of a layer.
+    pub(super) fn layer(&self, diff_id: DiffId) -> Option<&dyn ReadAt> {
+        self.layers.iter().find(|own| own.diff_id == diff_id).map(bytes_of)
+    }
+
+    /// Each origin once, in order.
+    pub(super) fn layers(&self) -> impl Iterator<Item = (DiffId, &dyn ReadAt)> {
+        self.layers.iter().map(|layer| (layer.diff_id, bytes_of(layer)))
+    }
+
     /// Where each origin begins in the concatenation of all layers.
     pub(super) fn starts(&self) -> &[u64] {
         &self.starts

@@ -60,9 +60,10 @@ impl<'a> Maker<'a> {
     }
 
     /// The empty layer, which stands for one that needs no delta.
-    pub(super) fn shared(
+    pub(super) fn empty(
         &mut self,
-        target: &SourceLayer,
+        target: DiffId,
+        size_bytes: u64,
     ) -> Result<(DeltaLayer, LayerReport), CreateError> {
         let layer = match &self.empty {
             Some(layer) => layer.clone(),
@@ -75,7 +76,29 @@ impl<'a> Maker<'a> {
             }
         };
         self.empty = Some(layer.clone());
-        Ok((layer, LayerReport { is_shared: true, ..blank_report(target) }))
+        Ok((layer, LayerReport { is_shared: true, ..blank_report(target, size_bytes) }))
+    }
+
+    /// A delta that `write` writes; it gives the bytes that the delta makes, and of these those that are
+    /// copied and those that it carries.
+    pub(super) fn written<E: From<CreateError>>(
+        &mut self,
+        target: DiffId,
+        write: impl FnOnce(&mut dyn Write) -> Result<(u64, u64, u64), E>,
+    ) -> Result<(DeltaLayer, LayerReport), E> {
+        self.scratch.set_len(self.end).map_err(scratch_error)?;
+        self.seek_to_delta()?;
+        let mut out = BufWriter::new(&*self.scratch);
+        let (size_bytes, copied_bytes, literal_bytes) = write(&mut out)?;
+        out.flush().map_err(scratch_error)?;
+        drop(out);
+        let end = (&*self.scratch).stream_position().map_err(scratch_error)?;
+        let delta_bytes = end - self.end - MEMBER_OFFSET_BYTES;
+        let layer = self.finish_tar(delta_bytes)?;
+        self.end += layer.size_bytes;
+        self.scratch_bytes += layer.size_bytes;
+        let blank = blank_report(target, size_bytes);
+        Ok((layer, LayerReport { delta_bytes, copied_bytes, literal_bytes, ..blank }))
     }
 
     /// The delta of a layer that the base does not have.
@@ -146,7 +169,7 @@ impl<'a> Maker<'a> {
         pool: Option<&Pool>,
         level: Level,
     ) -> Result<LayerReport, CreateError> {
-        let mut report = blank_report(target);
+        let mut report = blank_report(target.diff_id, target.size());
         // What an attempt before this one left there is not to show behind the end.
         self.scratch.set_len(self.end).map_err(scratch_error)?;
         self.seek_to_delta()?;
@@ -346,17 +369,17 @@ pub(super) fn match_options(options: &DeltaOptions, level: Level) -> MatchOption
 }
 
 /// What a region may take of the memory that is promised: the rest is for windows and a frame.
-fn region_bytes(options: &DeltaOptions) -> u64 {
+pub(super) fn region_bytes(options: &DeltaOptions) -> u64 {
     match options.format {
         DeltaFormat::Silt => options.apply_memory_bytes / 16 * 5,
         DeltaFormat::Balena => 0,
     }
 }
 
-fn blank_report(target: &SourceLayer) -> LayerReport {
+fn blank_report(diff_id: DiffId, size_bytes: u64) -> LayerReport {
     LayerReport {
-        diff_id: target.diff_id,
-        size_bytes: target.size(),
+        diff_id,
+        size_bytes,
         is_shared: false,
         delta_bytes: 0,
         copied_bytes: 0,

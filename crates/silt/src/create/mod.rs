@@ -8,6 +8,7 @@ mod error;
 mod kinds;
 mod layer;
 mod layer_list;
+mod merge;
 mod pool;
 mod several;
 
@@ -31,6 +32,7 @@ pub use error::CreateError;
 pub(crate) use error::changed;
 pub use kinds::KindReport;
 pub use layer_list::{LayerListError, read_layer_list};
+pub use merge::{MergeCounts, MergeError, MergedDelta, merge_deltas};
 pub use several::{From, create_deltas};
 
 use base::{Base, bytes_of};
@@ -284,7 +286,7 @@ impl Creation<'_> {
         let count = self.target.layers.len();
         for ((i, target), is_shared) in self.target.layers.iter().enumerate().zip(is_shared) {
             let (layer, report) = if is_shared {
-                maker.shared(target)?
+                maker.empty(target.diff_id, target.size())?
             } else if let Some(again) = made.get(&target.diff_id) {
                 again.clone()
             } else {

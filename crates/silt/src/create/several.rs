@@ -239,7 +239,7 @@ impl Several<'_> {
         let count = self.target.layers.len();
         for (i, (target, content)) in self.target.layers.iter().zip(matched).enumerate() {
             let Some(content) = content else {
-                let (layer, report) = maker.shared(target)?;
+                let (layer, report) = maker.empty(target.diff_id, target.size())?;
                 layers.push(layer);
                 reports.push(report);
                 continue;

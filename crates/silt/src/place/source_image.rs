@@ -306,6 +306,12 @@ pub fn layers_of_store(store: &Store, listed: &[DiffId]) -> Result<Vec<SourceLay
 }
 
 impl SourceLayer {
+    /// A layer that lies in a file.
+    pub(crate) fn of_file(diff_id: DiffId, file: File, size_bytes: u64) -> io::Result<Self> {
+        let file = Arc::new(PartFile::of(vec![file])?);
+        Ok(Self { diff_id, bytes: Bytes::Part(FilePart { file, start: 0, size_bytes }) })
+    }
+
     /// The size of its uncompressed tar.
     pub fn size_bytes(&self) -> u64 {
         self.size()
