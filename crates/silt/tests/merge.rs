@@ -35,7 +35,7 @@ fn maker(images: &[Image; 3], format: DeltaFormat) -> Device {
 fn merge_on(device: &Device, bases: &[&str]) -> Result<MergedDelta, MergeError> {
     let open = |reference: &&str| SourceImage::of_store(&device.store, reference).unwrap();
     let bases = bases.iter().map(open).collect();
-    let [first, second] = DELTAS.each_ref().map(|reference| open(reference));
+    let [first, second] = DELTAS.each_ref().map(open);
     merge_deltas(first, second, bases, &device.store, &DeltaOptions::default(), &NoProgress)
 }
 

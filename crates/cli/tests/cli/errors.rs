@@ -38,7 +38,6 @@ fn wrong_command_lines() {
 fn what_later_versions_will_do() {
     let bench = Bench::new();
     let lines: &[&[&str]] = &[
-        &["image", "delta", "--merge", "a", "b"],
         &["image", "copy", "a", "docker://r/b"],
         &["image", "inspect", "oci:x"],
         &["image", "history", "docker-daemon:x"],

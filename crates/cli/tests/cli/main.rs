@@ -12,6 +12,7 @@ mod interrupt;
 mod load;
 mod look;
 mod manual;
+mod merge;
 mod progress;
 mod repair;
 mod save;

@@ -39,6 +39,8 @@ fn the_manual_has_every_field() {
         bench.json(&["image", "delta", names[0], names[1], "--json", "-o", "x.tar"]),
         bench.json(&["image", "delta", names[0], names[1], "--json", "--tag", "d:1"]),
         bench.json(&["image", "delta", "--from", names[0], names[1], "--json", "-o", "z.tar"]),
+        bench.json(&["image", "delta", names[1], names[0], "--json", "--tag", "d:2"]),
+        bench.json(&["image", "delta", "--merge", "d:1", "d:2", "--json", "-o", "m.tar"]),
         bench.json(&["image", "save", "--json", "-o", "y.tar", "d:1"]),
         base_alone.json(&["load", "--dry-run", "--json", "-i", delta]),
         base_alone.json(&["image", "show", "--json", delta]),
