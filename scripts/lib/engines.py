@@ -30,6 +30,7 @@ class Engine:
     name = ""
     kind = ""
     programs = ()
+    is_optional = False
 
     def __init__(self, folder):
         self.folder = Path(folder)
@@ -105,33 +106,38 @@ class Docker(Engine):
     programs = ("dockerd", "docker")
 
     def start(self):
+        daemon, _ = self.programs
         socket = self.folder / "sock"
         socket.unlink(missing_ok=True)
         (self.folder / "pid").unlink(missing_ok=True)
         self.variables = {"DOCKER_HOST": f"unix://{socket}"}
         self.start_daemon(
-            ["dockerd", "-H", f"unix://{socket}", "--data-root", self.folder / "data", "--exec-root",
+            [daemon, "-H", f"unix://{socket}", "--data-root", self.folder / "data", "--exec-root",
              self.folder / "exec", "--pidfile", self.folder / "pid", "--storage-driver", self.driver,
              "--iptables=false", "--ip6tables=false", "--bridge=none", *self.more], socket)
 
+    def client(self, *arguments, check=True):
+        _, client = self.programs
+        return self.own(client, *arguments, check=check)
+
     def is_up(self, listening):
-        return listening.exists() and "ID" in self.own("docker", "info", check=False)
+        return listening.exists() and "ID" in self.client("info", check=False)
 
     def load(self, archive):
-        self.own("docker", "load", "-q", "-i", archive)
+        self.client("load", "-q", "-i", archive)
 
     def image_id(self, name):
-        return self.own("docker", "image", "inspect", "--format", "{{.Id}}", name, check=False).strip()
+        return self.client("image", "inspect", "--format", "{{.Id}}", name, check=False).strip()
 
     def images(self):
-        return sorted(set(self.own("docker", "images", "-q", "--no-trunc").split()))
+        return sorted(set(self.client("images", "-q", "--no-trunc").split()))
 
     def remove(self, *names):
-        self.own("docker", "rmi", "-f", *names)
+        self.client("rmi", "-f", *names)
 
     def run_probe(self, name):
-        return self.own("docker", "run", "--rm", "--network", "none", "-v", f"{PROBE}:/probe:ro", "--entrypoint",
-                        "/probe", name, "--version")
+        return self.client("run", "--rm", "--network", "none", "-v", f"{PROBE}:/probe:ro", "--entrypoint",
+                           "/probe", name, "--version")
 
     def root(self):
         return self.folder / "data"
@@ -262,4 +268,16 @@ class BalenaStandIn(Docker):
     more = ("--init-path", "/nowhere/balena-engine-init")
 
 
-ENGINES = {engine.name: engine for engine in (Docker, DockerVfs, Podman, Containerd, ContainerdGzip)}
+class Balena(Docker):
+    """A real balenaEngine, where there is one: it is no package of Debian's."""
+    name = "balena"
+    programs = ("balena-engine-daemon", "balena-engine")
+    is_optional = True
+
+    def make_delta(self, old, new, archive):
+        """The engine's own delta, saved as it does it."""
+        self.client("image", "delta", "--tag", "own:delta", old, new)
+        self.client("save", "-o", archive, "own:delta")
+
+
+ENGINES = {engine.name: engine for engine in (Docker, DockerVfs, Podman, Containerd, ContainerdGzip, Balena)}
