@@ -235,11 +235,14 @@ impl Failure for EngineError {
 /// Whether an error of reading a layer says that an engine's layer is damaged.
 pub(crate) fn is_engine_damage(error: &delta::ReadError) -> bool {
     match error {
-        delta::ReadError::Io { source, .. } => {
-            LayerReadError::of(source).is_some_and(LayerReadError::is_damage)
-        }
+        delta::ReadError::Io { source, .. } => is_engine_fault(source),
         delta::ReadError::OutOfRange { .. } => false,
     }
+}
+
+/// The same of an error that a reader passed on.
+pub(crate) fn is_engine_fault(error: &std::io::Error) -> bool {
+    LayerReadError::of(error).is_some_and(LayerReadError::is_damage)
 }
 
 /// Whether the system had no room for what was written.

@@ -19,7 +19,7 @@ use crate::delta_image::{DeltaImage, DeltaImageError};
 
 pub use error::QueryError;
 pub use health::{ByteRange, CheckReport, Damage, DamagedPart, Verification, check, verify};
-pub use history::{HistoryStep, history};
+pub use history::{HistoryStep, history, history_of};
 pub use list::{
     DeltaSummary, ImageKind, ImageList, ImageSummary, LayerSummary, UnreadableImage, layers, list,
 };

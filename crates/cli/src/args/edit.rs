@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use silt::Name;
 
-use super::values::{AnyReference, Reference, any_texts};
+use super::values::{AnyReference, any_texts};
 use crate::commands::{CopyTask, RmOptions, TagOptions, Task, UnpackOptions};
 
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ pub(super) struct RmArgs {
 #[derive(Debug, Args)]
 pub(super) struct UnpackArgs {
     #[arg(value_name = "IMAGE")]
-    image: Reference,
+    image: AnyReference,
     /// A directory that is empty or not there
     #[arg(value_name = "DIR")]
     directory: PathBuf,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::values::{AnyReference, Reference, any_texts};
+use super::values::{AnyReference, any_texts};
 use crate::commands::{
     HistoryOptions, InspectOptions, LayersOptions, LsOptions, Task, VerifyOptions,
 };
@@ -32,7 +32,7 @@ pub(super) struct InspectArgs {
 #[derive(Debug, Args)]
 pub(super) struct HistoryArgs {
     #[arg(value_name = "IMAGE")]
-    image: Reference,
+    image: AnyReference,
     /// Do not shorten IDs and commands
     #[arg(long)]
     no_trunc: bool,

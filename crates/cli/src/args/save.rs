@@ -7,14 +7,14 @@ use clap::{Args, ValueEnum};
 use silt::save::{ArchiveFormat, Compress, Output, SaveOptions};
 
 use super::sign::{Seal, SealArgs};
-use super::values::{Reference, texts};
+use super::values::{AnyReference, any_texts};
 use crate::commands::{SaveTask, Task};
 use crate::error::UsageError;
 
 #[derive(Debug, Args)]
 pub(super) struct SaveArgs {
     #[arg(required = true, value_name = "IMAGE")]
-    images: Vec<Reference>,
+    images: Vec<AnyReference>,
     /// Where the archive goes; `-` or nothing for standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -63,7 +63,7 @@ impl SaveArgs {
             let message = "a signed archive is not compressed as a whole: leave out --compress";
             return Err(UsageError::Arguments { message: message.to_owned(), hint: None });
         }
-        let images = texts(self.images);
+        let images = any_texts(self.images);
         Ok(Task::Save(SaveTask { images, options, output, sign, is_json: self.json }))
     }
 }

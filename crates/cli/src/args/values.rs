@@ -16,11 +16,7 @@ pub(crate) struct Size(pub(crate) u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate(pub(crate) u64);
 
-/// An IMAGE: a name, an ID or its first digits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Reference(pub(super) String);
-
-/// The same, perhaps behind a transport.
+/// An IMAGE: a name, an ID or its first digits, perhaps behind a transport.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AnyReference(pub(super) String);
 
@@ -38,17 +34,6 @@ pub(crate) enum ValueError {
     #[error("the transport {0} is not built yet")]
     Transport(&'static str),
 }
-
-/// Transports of containers-transports(5). As there, they win over a repository of the same name.
-const TRANSPORTS: [&str; 7] = [
-    "oci:",
-    "oci-archive:",
-    "docker-archive:",
-    "docker-daemon:",
-    "containers-storage:",
-    "containerd:",
-    REGISTRY,
-];
 
 /// What comes from a registry.
 const REGISTRY: &str = "docker://";
@@ -86,20 +71,6 @@ impl FromStr for Rate {
     }
 }
 
-impl FromStr for Reference {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        if text.is_empty() {
-            return Err(ValueError::Empty);
-        }
-        match TRANSPORTS.into_iter().find(|transport| text.starts_with(transport)) {
-            Some(transport) => Err(ValueError::Transport(transport)),
-            None => Ok(Self(text.to_owned())),
-        }
-    }
-}
-
 impl FromStr for AnyReference {
     type Err = ValueError;
 
@@ -113,11 +84,6 @@ impl FromStr for AnyReference {
 }
 
 /// The texts of references.
-pub(super) fn texts(references: Vec<Reference>) -> Vec<String> {
-    references.into_iter().map(|reference| reference.0).collect()
-}
-
-/// The same, of those that may be anywhere.
 pub(super) fn any_texts(references: Vec<AnyReference>) -> Vec<String> {
     references.into_iter().map(|reference| reference.0).collect()
 }
@@ -211,17 +177,12 @@ mod tests {
     }
 
     #[test]
-    fn transports_are_told_from_names() {
-        for name in ["busybox", "oci/x:1", "ocix:1", "sha256:abcd", "docker:5000/x"] {
-            assert_eq!(name.parse::<Reference>().ok(), Some(Reference(name.to_owned())));
-        }
-        for transport in ["oci:dir", "oci-archive:f.tar:x", "docker-daemon:x"] {
-            assert!(transport.parse::<Reference>().is_err(), "{transport:?}");
-            let any = Some(AnyReference(transport.to_owned()));
-            assert_eq!(transport.parse::<AnyReference>().ok(), any);
+    fn an_image_is_anywhere_but_in_a_registry() {
+        for image in ["busybox", "oci/x:1", "oci:dir", "docker-daemon:x", "docker:5000/x"] {
+            let parsed = image.parse::<AnyReference>().ok();
+            assert_eq!(parsed, Some(AnyReference(image.to_owned())));
         }
         for neither in ["docker://r/x", ""] {
-            assert!(neither.parse::<Reference>().is_err(), "{neither:?}");
             assert!(neither.parse::<AnyReference>().is_err(), "{neither:?}");
         }
     }

@@ -61,18 +61,18 @@ fn names_of(name: &str, source: &SourceImage) -> Result<Vec<Name>, CommandError>
 
 fn save(task: &CopyTask, source: SourceImage, progress: &dyn Progress) -> CommandResult {
     let (transport, rest) = task.destination.split_once(':').unwrap_or_default();
+    let (path, name) = rest.split_once(':').unwrap_or((rest, ""));
     let format = match transport {
         "docker-archive" => ArchiveFormat::DockerArchive,
-        "oci-archive" => ArchiveFormat::OciArchive,
-        _ => {
-            let what = "copying into a layout that is a directory".to_owned();
-            return Err(UsageError::NotBuilt { what }.into());
-        }
+        _ => ArchiveFormat::OciArchive,
     };
-    let (path, name) = rest.split_once(':').unwrap_or((rest, ""));
+    let output = match transport {
+        "oci" => Output::Layout(path.into()),
+        _ => Output::Path(path.into()),
+    };
     let names = names_of(name, &source)?;
     let options = SaveOptions { format, ..SaveOptions::default() };
-    let report = save_source(source, &names, &options, &Output::Path(path.into()), progress)?;
+    let report = save_source(source, &names, &options, &output, progress)?;
     match task.is_json {
         true => output::print_json(&report),
         false => Ok(()),

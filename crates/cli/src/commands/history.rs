@@ -1,11 +1,11 @@
 //! `image history`: the steps of an image's making, the last one first.
 
-use silt::OpenMode;
 use silt::query::{self, HistoryStep};
 
 use crate::context::Context;
 use crate::error::CommandResult;
 use crate::output::{self, Table, ago, one_line, short_id, short_size, shortened};
+use crate::places::{ImageReference, Places};
 
 /// Docker's width for a command.
 const COMMAND_CHARS: usize = 45;
@@ -17,8 +17,11 @@ pub(crate) struct HistoryOptions {
 }
 
 pub(super) fn run(context: &Context, options: &HistoryOptions) -> CommandResult {
-    let store = context.open_store(OpenMode::ReadOnly)?;
-    let steps = query::history(&store, &options.image)?;
+    let places = Places::for_reading(context)?;
+    let steps = match ImageReference::parse(&options.image, context.engine) {
+        ImageReference::Store(name) => query::history(&places.scratch, &name)?,
+        _ => query::history_of(&places.source(&options.image, context.reporter().as_ref())?),
+    };
     if options.is_json {
         return output::print_json(&steps);
     }

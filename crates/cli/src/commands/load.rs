@@ -119,7 +119,9 @@ fn refuse_for_engines(context: &Context, options: &LoadOptions) -> Result<(), Us
     let flags = [("--repair", options.repair), ("--delete-base", options.delete_base)];
     match flags.iter().find(|(_, is_given)| *is_given) {
         Some((flag, _)) => {
-            Err(UsageError::NotBuilt { what: format!("{flag} with --engine {engine}") })
+            let message = format!("{flag} works on the store alone, not with --engine {engine}");
+            let hint = Some("remove the image with `silt image rm`".to_owned());
+            Err(UsageError::Arguments { message, hint })
         }
         None => Ok(()),
     }

@@ -78,7 +78,7 @@ pub(super) fn run(context: &Context, task: &SignTask) -> CommandResult {
     let report = sign_archive(&opened, &with, &task.output, progress.as_ref())?;
     drop(progress);
     match task.output {
-        Output::Stdout => Ok(()),
+        Output::Stdout | Output::Layout(_) => Ok(()),
         _ => output::print(&format!("Signed: {}\n", output::exact_size(report.bytes))),
     }
 }

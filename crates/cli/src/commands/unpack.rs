@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use silt::OpenMode;
 use silt::query;
 
 use crate::context::Context;
 use crate::error::CommandResult;
 use crate::output::{self, exact_size};
+use crate::places::Places;
 
 pub(crate) struct UnpackOptions {
     pub(crate) image: String,
@@ -16,9 +16,10 @@ pub(crate) struct UnpackOptions {
 }
 
 pub(super) fn run(context: &Context, options: &UnpackOptions) -> CommandResult {
-    let store = context.open_store(OpenMode::ReadOnly)?;
+    let places = Places::for_reading(context)?;
     let progress = context.reporter();
-    let unpacked = query::unpack(&store, &options.image, &options.directory, progress.as_ref())?;
+    let image = places.source(&options.image, progress.as_ref())?;
+    let unpacked = query::unpack(&image, &options.directory, progress.as_ref())?;
     drop(progress);
     for skipped in &unpacked.skipped {
         context.note(&format!("warning: not made: {skipped}"));

@@ -13,6 +13,7 @@ mod load;
 mod look;
 mod manual;
 mod merge;
+mod places;
 mod progress;
 mod repair;
 mod save;

@@ -6,6 +6,7 @@ use tarball::config::HistoryEntry;
 use tarball::{DiffId, ImageId};
 
 use super::{QueryError, details_of};
+use crate::place::SourceImage;
 
 /// One step of an image's making.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,6 +34,18 @@ pub fn history(store: &Store, reference: &str) -> Result<Vec<HistoryStep>, Query
         first.image = Some(details.image.id);
     }
     Ok(steps)
+}
+
+/// The same of an image of any place.
+pub fn history_of(image: &SourceImage) -> Vec<HistoryStep> {
+    let layers = image.layers.iter();
+    let layers =
+        layers.map(|layer| StoredLayer { diff_id: layer.diff_id, size_bytes: layer.size_bytes() });
+    let mut steps = steps_of(&image.config.history, &layers.collect::<Vec<_>>());
+    if let Some(first) = steps.first_mut() {
+        first.image = Some(image.config.id);
+    }
+    steps
 }
 
 fn steps_of(history: &[HistoryEntry], layers: &[StoredLayer]) -> Vec<HistoryStep> {

@@ -5,14 +5,15 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use serde::Serialize;
-use store::{LayerFile, Store, StoredLayer};
 use tarball::archive::FaultKind;
 use tarball::unpack::{LayerToUnpack, SkipReason, UnpackError, UnpackOptions, UnpackReport};
 use tarball::{DiffId, Digester, ImageId};
 
-use super::QueryError;
-use crate::failure::{Failure, FailureKind, is_full};
+use crate::create::changed;
+use crate::failure::{Failure, FailureKind, is_engine_fault, is_full};
+use crate::place::{SourceImage, SourceLayer};
 use crate::progress::{NoProgress, Progress, Step, moved};
+use crate::sequential::Sequential;
 
 /// What was unpacked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,22 +34,13 @@ pub struct Unpacked {
 /// wanted to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackImageError {
-    /// The image or its layers could not be found.
-    #[error(transparent)]
-    Query(#[from] QueryError),
-    /// A layer of the image is not in the store.
-    #[error("layer {layer} of image {image} is missing from the store")]
-    MissingLayer {
-        /// The image.
-        image: ImageId,
-        /// The layer.
-        layer: DiffId,
-    },
     /// A stored layer does not have the bytes that it should have, and so could not be unpacked.
-    #[error("layer {layer} is damaged in the store")]
+    #[error("layer {layer} is damaged where it is stored{}", changed(files))]
     DamagedLayer {
         /// The layer.
         layer: DiffId,
+        /// The files of it that were changed under an engine, as far as it noted what they had.
+        files: Vec<String>,
         /// What that led to.
         source: UnpackError,
     },
@@ -67,37 +59,30 @@ struct WrongDigest {
 /// Writes the root file system of an image, whiteouts applied, into `directory`, which must be empty or
 /// not be there yet. Nothing is written outside it, and every layer is checked against its diffID.
 pub fn unpack(
-    store: &Store,
-    reference: &str,
+    image: &SourceImage,
     directory: &Path,
     progress: &dyn Progress,
 ) -> Result<Unpacked, UnpackImageError> {
-    let snapshot = store.snapshot().map_err(QueryError::from)?;
-    let image = snapshot.resolve(reference).map_err(QueryError::from)?;
-    let open = |layer: &StoredLayer| {
-        let (image, layer) = (image.id, layer.diff_id);
-        let file = store.layer(layer).map_err(QueryError::from)?;
-        file.ok_or(UnpackImageError::MissingLayer { image, layer })
-    };
-    let files = image.layers.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    let layers: Vec<LayerToUnpack<'_>> = files
+    let layers: Vec<LayerToUnpack<'_>> = image
+        .layers
         .iter()
-        .map(|file| LayerToUnpack {
-            diff_id: file.diff_id,
-            open: Box::new(move || Ok(Box::new(CheckedLayer::new(file, progress)))),
+        .map(|layer| LayerToUnpack {
+            diff_id: layer.diff_id,
+            open: Box::new(move || Ok(Box::new(CheckedLayer::new(layer, progress)))),
         })
         .collect();
     let was_there = directory.exists();
-    progress.begin(&Step::Unpacking, Some(image.compute_size_bytes()));
+    let size_bytes = image.layers.iter().map(SourceLayer::size_bytes).fold(0, u64::saturating_add);
+    progress.begin(&Step::Unpacking, Some(size_bytes));
     let report = tarball::unpack::unpack(&layers, directory, &UnpackOptions::default());
     progress.end();
     match report {
-        Ok(report) => Ok(Unpacked::of(image.id, report)),
+        Ok(report) => Ok(Unpacked::of(image.config.id, report)),
         Err(error) if progress.is_stopped() => {
             clear(directory, was_there, &error);
             Err(error.into())
         }
-        Err(error) => Err(blamed(error, &files)),
+        Err(error) => Err(blamed(error, &image.layers)),
     }
 }
 
@@ -120,40 +105,43 @@ fn clear(directory: &Path, was_there: bool, error: &UnpackError) {
 }
 
 /// A layer that cannot be parsed may be one that was never a tar, or one that is damaged here.
-fn blamed(error: UnpackError, files: &[LayerFile]) -> UnpackImageError {
-    let (UnpackError::Layer { layer, .. } | UnpackError::Refused { layer, .. }) = error else {
+fn blamed(error: UnpackError, layers: &[SourceLayer]) -> UnpackImageError {
+    let (UnpackError::Layer { layer, .. }
+    | UnpackError::Refused { layer, .. }
+    | UnpackError::Open { layer, .. }) = error
+    else {
         return error.into();
     };
-    let file = files.iter().find(|file| file.diff_id == layer);
-    let read =
-        file.map(|file| io::copy(&mut CheckedLayer::new(file, &NoProgress), &mut io::sink()));
-    match read {
-        Some(Err(found)) if is_damage(&found) => {
-            UnpackImageError::DamagedLayer { layer, source: error }
+    let Some(found) = layers.iter().find(|found| found.diff_id == layer) else {
+        return error.into();
+    };
+    match io::copy(&mut CheckedLayer::new(found, &NoProgress), &mut io::sink()) {
+        Err(why) if is_damage(&why) => {
+            let files = found.changed_files();
+            UnpackImageError::DamagedLayer { layer, files, source: error }
         }
         _ => error.into(),
     }
 }
 
-/// A stored layer that is hashed while it is read; its end is told only when the digest is right.
+/// A layer that is hashed while it is read; its end is told only when the digest is right.
 struct CheckedLayer<'a> {
-    file: &'a LayerFile,
-    offset: u64,
+    diff_id: DiffId,
+    bytes: Sequential<'a>,
     digester: Option<Digester>,
     progress: &'a dyn Progress,
 }
 
 impl<'a> CheckedLayer<'a> {
-    fn new(file: &'a LayerFile, progress: &'a dyn Progress) -> Self {
-        Self { file, offset: 0, digester: Some(Digester::new()), progress }
+    fn new(layer: &'a SourceLayer, progress: &'a dyn Progress) -> Self {
+        let (diff_id, bytes) = (layer.diff_id, Sequential::new(layer));
+        Self { diff_id, bytes, digester: Some(Digester::new()), progress }
     }
 }
 
 impl Read for CheckedLayer<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        use std::os::unix::fs::FileExt;
-        let count = self.file.file.read_at(buffer, self.offset)?;
-        self.offset += count as u64;
+        let count = self.bytes.read(buffer)?;
         moved(self.progress, count)?;
         if let Some(digester) = &mut self.digester {
             digester.update(&buffer[..count]);
@@ -163,7 +151,7 @@ impl Read for CheckedLayer<'_> {
             && let Some(digester) = self.digester.take()
         {
             let found = DiffId(digester.finish());
-            if found != self.file.diff_id {
+            if found != self.diff_id {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, WrongDigest { found }));
             }
         }
@@ -194,11 +182,7 @@ impl Unpacked {
 impl Failure for UnpackImageError {
     fn kind(&self) -> FailureKind {
         match self {
-            Self::Query(error) => error.kind(),
-            Self::MissingLayer { .. } | Self::DamagedLayer { .. } => FailureKind::StoredDamaged,
-            Self::Unpack(UnpackError::Open { source, .. }) if is_damage(source) => {
-                FailureKind::StoredDamaged
-            }
+            Self::DamagedLayer { .. } => FailureKind::StoredDamaged,
             Self::Unpack(
                 UnpackError::Make { source, .. } | UnpackError::Directory { source, .. },
             ) if is_full(source) => FailureKind::NoRoom,
@@ -212,7 +196,6 @@ impl Failure for UnpackImageError {
 
     fn hint(&self) -> Option<String> {
         match (self, self.kind()) {
-            (Self::Query(error), _) => error.hint(),
             (_, FailureKind::StoredDamaged) => {
                 Some("`silt image verify` lists all that is damaged".into())
             }
@@ -227,5 +210,5 @@ impl Failure for UnpackImageError {
 }
 
 fn is_damage(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|error| error.is::<WrongDigest>())
+    error.get_ref().is_some_and(|error| error.is::<WrongDigest>()) || is_engine_fault(error)
 }

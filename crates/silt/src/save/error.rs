@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tarball::write::WriteError;
 use tarball::{DiffId, ImageId, JsonError};
 
-use crate::failure::{Failure, FailureKind, is_full};
+use crate::failure::{Failure, FailureKind, is_engine_fault, is_full};
 use crate::scratch::ScratchError;
 
 /// Why an archive was not written. A file that was there before is there still.
@@ -106,6 +106,11 @@ impl Failure for SaveError {
             Self::Config { .. } | Self::MissingLayer { .. } => FailureKind::StoredDamaged,
             // The archive's documents are ours; what is checked on the way is the store's.
             Self::Archive(WriteError::LayerSize { .. } | WriteError::LayerDigest { .. }) => {
+                FailureKind::StoredDamaged
+            }
+            Self::Archive(WriteError::Layer { source, .. }) | Self::Pack { source, .. }
+                if is_engine_fault(source) =>
+            {
                 FailureKind::StoredDamaged
             }
             Self::Write { source, .. } | Self::Pack { source, .. } | Self::Compress { source }

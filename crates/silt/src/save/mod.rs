@@ -2,12 +2,14 @@
 
 mod blob;
 mod error;
+mod layout;
 mod output;
 mod parts;
 mod sign;
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -29,6 +31,7 @@ pub use sign::{SignWith, Signing, read_secret_key, sign_archive};
 pub use tarball::write::ArchiveFormat;
 
 use blob::{Packing, SavedBlob};
+use layout::LayoutWriter;
 
 /// How to save.
 #[derive(Debug, Clone)]
@@ -150,6 +153,29 @@ pub fn save_source(
     write_items(&[Item::of_source(image, names)], options, output, progress)
 }
 
+/// Saves images of any place as the store's are saved: each under the name by which it was meant, and a
+/// `balena` delta's layers compressed. An image that is given twice is saved once, with both names.
+pub fn save_sources(
+    images: Vec<(SourceImage, Option<Name>)>,
+    scratch: &Store,
+    options: &SaveOptions,
+    output: &Output,
+    progress: &dyn Progress,
+) -> Result<SaveReport, SaveError> {
+    let mut packing = Packing::new(scratch, options.compress_whole());
+    let mut items: Vec<Item> = Vec::new();
+    for (image, name) in images {
+        match items.iter_mut().find(|item| item.config.id == image.config.id) {
+            Some(item) => item.names.extend(name.filter(|name| !item.names.contains(name))),
+            None => {
+                let names: Vec<Name> = name.into_iter().collect();
+                items.push(Item::of_source(image, &names).packed(&mut packing)?);
+            }
+        }
+    }
+    write_items(&items, options, output, progress)
+}
+
 /// The name by which a reference means an image, unless it means it by its ID.
 fn named(image: &StoredImage, reference: &str) -> Option<Name> {
     let name: Name = reference.parse().ok()?;
@@ -244,6 +270,14 @@ impl Item {
         }
     }
 
+    /// With its layers compressed as those of its kind are.
+    fn packed(mut self, packing: &mut Packing) -> Result<Self, SaveError> {
+        let format = DeltaImage::of(&self.config).ok().flatten().map(|delta| delta.format);
+        let blobs = self.blobs.into_iter().map(|blob| blob.packed_for(format, packing));
+        self.blobs = blobs.collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
     fn to_write(&self) -> ImageToWrite<'_> {
         ImageToWrite {
             config: &self.config,
@@ -269,6 +303,11 @@ fn write_items(
     if let Some(signing) = &options.sign {
         signing.sign(&mut plan);
     }
+    let ids = items.iter().map(|item| item.config.id).collect();
+    if let Output::Layout(folder) = output {
+        let bytes = write_layout(&plan, folder, progress)?;
+        return Ok(SaveReport { bytes, compress: Compress::None, images: ids, parts: None });
+    }
     let compress = match options.compress_whole() {
         Some(compress) => compress,
         None if items.iter().all(|item| item.is_delta) => smaller(&plan)?,
@@ -278,8 +317,21 @@ fn write_items(
     let bytes = output::write(output, progress, |out| write_compressed(&plan, compress, out))?;
     let parts = output::part_count(output, bytes);
     progress.end();
-    let images = items.iter().map(|item| item.config.id).collect();
-    Ok(SaveReport { bytes, compress, images, parts })
+    Ok(SaveReport { bytes, compress, images: ids, parts })
+}
+
+fn write_layout(
+    plan: &ArchivePlan<'_, '_>,
+    folder: &Path,
+    progress: &dyn Progress,
+) -> Result<u64, SaveError> {
+    let write_error = |source| SaveError::write(folder, source);
+    progress.begin(&Step::Saving, Some(plan.bytes));
+    let mut layout = LayoutWriter::begin(folder, progress).map_err(write_error)?;
+    plan.write_members(&mut layout).map_err(|error| SaveError::from(error).at(folder))?;
+    let bytes = layout.finish().map_err(write_error)?;
+    progress.end();
+    Ok(bytes)
 }
 
 /// Whether gzip makes the archive smaller: tried, since it is the only way to know.

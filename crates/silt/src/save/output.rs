@@ -29,6 +29,8 @@ pub enum Output {
     },
     /// Standard output.
     Stdout,
+    /// A directory with an OCI layout, which keeps what it has.
+    Layout(PathBuf),
 }
 
 /// Runs `write` on the output and makes the result durable; gives the bytes written.
@@ -54,6 +56,8 @@ pub(super) fn write(
             parts.finish().map_err(|source| SaveError::write(path, source))?;
             Ok(bytes)
         }
+        // A layout is no stream: whoever writes one does not come here.
+        Output::Layout(path) => Err(SaveError::write(path, io::ErrorKind::IsADirectory.into())),
     }
 }
 
@@ -61,7 +65,7 @@ pub(super) fn write(
 pub(super) fn part_count(output: &Output, bytes: u64) -> Option<u64> {
     match output {
         Output::Parts { part_bytes, .. } => Some(bytes.div_ceil(*part_bytes)),
-        Output::Path(_) | Output::Stdout => None,
+        Output::Path(_) | Output::Stdout | Output::Layout(_) => None,
     }
 }
 

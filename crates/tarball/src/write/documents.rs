@@ -18,6 +18,10 @@ pub(super) struct Document {
     pub(super) digest: Option<Digest>,
 }
 
+/// What says that something is a layout.
+pub const LAYOUT: &str = "oci-layout";
+/// What names all else in a layout.
+pub const INDEX: &str = "index.json";
 /// The whole of `oci-layout`.
 pub(crate) const LAYOUT_BYTES: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
@@ -50,8 +54,7 @@ pub(super) fn make(
         blobs.push(blob(image.config.raw.clone()));
     }
     let layout = LAYOUT_BYTES.to_vec();
-    let mut documents =
-        vec![plain("oci-layout", layout), plain("index.json", json(&index(entries))?)];
+    let mut documents = vec![plain(LAYOUT, layout), plain(INDEX, json(&index(entries))?)];
     if format == ArchiveFormat::DockerArchive {
         let entries: Vec<_> = images.iter().map(docker_entry).collect();
         documents.push(plain("manifest.json", json(&entries)?));

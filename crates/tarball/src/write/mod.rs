@@ -25,6 +25,8 @@ pub use tar_writer::member_header;
 
 use documents::Document;
 pub(crate) use documents::LAYOUT_BYTES;
+pub use documents::{INDEX, LAYOUT};
+
 use tar_writer::{TarWriter, member_bytes};
 
 /// Where `index.json` stands among the documents.
@@ -96,6 +98,18 @@ impl Default for ManifestToWrite<'_> {
     }
 }
 
+/// Where the members of an archive go, one after the other.
+pub trait MemberSink {
+    /// Begins a member, of which `size` bytes follow.
+    fn start(&mut self, name: &str, size: u64) -> io::Result<()>;
+
+    /// Takes the next bytes of the member.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Ends a member. Of one that is called by its digest, the bytes have that digest.
+    fn end(&mut self) -> io::Result<()>;
+}
+
 /// Writes an archive of these images, in their order, and returns its size.
 pub fn write_archive(
     format: ArchiveFormat,
@@ -149,22 +163,30 @@ impl ArchivePlan<'_, '_> {
     /// Writes the archive and returns its size.
     pub fn write(&self, out: &mut dyn Write) -> Result<u64, WriteError> {
         let mut tar = TarWriter::new(out);
+        self.write_members(&mut tar)?;
+        tar.finish().map_err(WriteError::Output)?;
+        Ok(self.bytes)
+    }
+
+    /// Writes what the archive has, without making a tar of it.
+    pub fn write_members(&self, sink: &mut dyn MemberSink) -> Result<(), WriteError> {
         for document in &self.documents {
-            tar.start_member(&document.name, document.bytes.len() as u64)?;
-            tar.write_data(&document.bytes)?;
-            tar.end_member()?;
+            let size = document.bytes.len() as u64;
+            sink.start(&document.name, size).map_err(WriteError::Output)?;
+            sink.write(&document.bytes).map_err(WriteError::Output)?;
+            sink.end().map_err(WriteError::Output)?;
         }
         for layer in &self.layers {
-            tar.start_member(&documents::blob_name(&layer.digest), layer.size)?;
-            copy_layer(layer, &mut tar)?;
-            tar.end_member()?;
+            let name = documents::blob_name(&layer.digest);
+            sink.start(&name, layer.size).map_err(WriteError::Output)?;
+            copy_layer(layer, sink)?;
+            sink.end().map_err(WriteError::Output)?;
         }
-        tar.finish()?;
-        Ok(self.bytes)
+        Ok(())
     }
 }
 
-fn copy_layer(layer: &BlobToWrite<'_>, tar: &mut TarWriter<'_>) -> Result<(), WriteError> {
+fn copy_layer(layer: &BlobToWrite<'_>, sink: &mut dyn MemberSink) -> Result<(), WriteError> {
     let digest = layer.digest;
     let read_error = |source| WriteError::Layer { digest, source };
     let mut reader = (layer.open)().map_err(read_error)?;
@@ -182,7 +204,7 @@ fn copy_layer(layer: &BlobToWrite<'_>, tar: &mut TarWriter<'_>) -> Result<(), Wr
         if digester.length() > layer.size {
             break;
         }
-        tar.write_data(&buffer[..count])?;
+        sink.write(&buffer[..count]).map_err(WriteError::Output)?;
     }
     check_layer(layer, digester)
 }

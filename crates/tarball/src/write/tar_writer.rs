@@ -1,8 +1,8 @@
 //! Members of a tar, with nothing in their headers that could differ from one run to the next.
 
-use std::io::Write;
+use std::io::{self, Write};
 
-use super::WriteError;
+use super::MemberSink;
 use crate::tar_stream::BLOCK_BYTES;
 
 /// Two blocks of zeros.
@@ -22,7 +22,7 @@ pub(super) fn member_bytes(size: u64) -> u64 {
 }
 
 /// The one header that a member of this name and size has.
-pub fn member_header(name: &str, size: u64) -> std::io::Result<tar::Header> {
+pub fn member_header(name: &str, size: u64) -> io::Result<tar::Header> {
     // ustar cannot say larger sizes; GNU can, and every reader understands both.
     let mut header = match size {
         0..=MAX_OCTAL_SIZE => tar::Header::new_ustar(),
@@ -48,25 +48,25 @@ impl<'a> TarWriter<'a> {
         Self { out, padding: 0 }
     }
 
-    /// Writes a member's header. `size` bytes must follow.
-    pub(super) fn start_member(&mut self, name: &str, size: u64) -> Result<(), WriteError> {
-        self.padding = usize::try_from(padding(size)).unwrap_or_default();
-        let header = member_header(name, size).map_err(WriteError::Output)?;
-        self.write_data(header.as_bytes())
-    }
-
-    pub(super) fn write_data(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        self.out.write_all(bytes).map_err(WriteError::Output)
-    }
-
-    pub(super) fn end_member(&mut self) -> Result<(), WriteError> {
-        let zeros = [0; 512];
-        self.write_data(&zeros[..self.padding])
-    }
-
     /// Marks the end and flushes.
-    pub(super) fn finish(mut self) -> Result<(), WriteError> {
-        self.write_data(&[0; 1024])?;
-        self.out.flush().map_err(WriteError::Output)
+    pub(super) fn finish(self) -> io::Result<()> {
+        self.out.write_all(&[0; 1024])?;
+        self.out.flush()
+    }
+}
+
+impl MemberSink for TarWriter<'_> {
+    fn start(&mut self, name: &str, size: u64) -> io::Result<()> {
+        self.padding = usize::try_from(padding(size)).unwrap_or_default();
+        self.out.write_all(member_header(name, size)?.as_bytes())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.write_all(bytes)
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        let zeros = [0; 512];
+        self.out.write_all(&zeros[..self.padding])
     }
 }
