@@ -20,6 +20,7 @@ mod saved;
 mod spool;
 pub mod tar_split;
 mod tar_stream;
+mod zstd_layer;
 
 pub use error::{EngineError, LayerReadError, Unreachable};
 pub use place::{

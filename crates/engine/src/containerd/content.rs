@@ -16,6 +16,7 @@ use crate::files::read_document;
 use crate::gzip_layer::GzipLayer;
 use crate::place::{ImageRecord, LayerBytes};
 use crate::spool::{FileLayer, spool};
+use crate::zstd_layer::ZstdLayer;
 
 /// An index within an index is as deep as it gets.
 const MAX_DEPTH: usize = 3;
@@ -110,7 +111,7 @@ impl Content {
         read_document(&self.blob(digest), digest, MAX_CONFIG_BYTES.max(MAX_MANIFEST_BYTES))
     }
 
-    /// A layer: as it lies there, through restart points, or decompressed into a file without a name.
+    /// A layer: as it lies there, through restart points, by frames, or decompressed into a file without a name.
     pub(super) fn layer(
         &self,
         blob: &Descriptor,
@@ -135,6 +136,12 @@ impl Content {
         if compression == Compression::Gzip {
             let again = File::open(&path).map_err(file_error)?;
             if let Some(layer) = GzipLayer::index(again, diff_id).map_err(file_error)? {
+                return Ok(Some(Arc::new(layer)));
+            }
+        }
+        if compression == Compression::Zstd {
+            let again = File::open(&path).map_err(file_error)?;
+            if let Some(layer) = ZstdLayer::index(again, diff_id).map_err(file_error)? {
                 return Ok(Some(Arc::new(layer)));
             }
         }
