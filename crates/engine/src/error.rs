@@ -78,6 +78,20 @@ pub enum EngineError {
         /// What it speaks.
         api_version: String,
     },
+    /// It is too new.
+    #[error(
+        "{product} {version} speaks API {min_api_version} and later, and {known} is the last that Silt speaks"
+    )]
+    TooNew {
+        /// Its name.
+        product: String,
+        /// Its version.
+        version: String,
+        /// The oldest that it speaks.
+        min_api_version: String,
+        /// The newest that is spoken here.
+        known: String,
+    },
     /// The address is of no kind that can be reached.
     #[error("{address:?} is no address of an engine that Silt can reach")]
     Address {

@@ -15,7 +15,7 @@ const SOCKETS: [&str; 3] =
     ["/var/run/docker.sock", "/var/run/balena-engine.sock", "/var/run/balena.sock"];
 /// The oldest version that has all that is asked, and the newest that is known.
 const MIN_VERSION: (u32, u32) = (1, 24);
-const MAX_VERSION: (u32, u32) = (1, 47);
+const MAX_VERSION: (u32, u32) = (1, 55);
 /// Lists of thousands of images, and configs, are far smaller.
 const MAX_ANSWER_BYTES: u64 = 64 << 20;
 
@@ -37,17 +37,7 @@ impl Api {
         };
         let mut api = Self { address, version: String::new() };
         let version: Version = api.get_json("/version")?;
-        let (highest, lowest) = (parse_version(&version.api_version), &version.min_api_version);
-        let lowest = lowest.as_deref().map_or((0, 0), parse_version);
-        if highest < MIN_VERSION || lowest > MAX_VERSION {
-            return Err(EngineError::TooOld {
-                product: "Docker".to_owned(),
-                version: version.version,
-                api_version: version.api_version,
-            });
-        }
-        let (major, minor) = highest.min(MAX_VERSION);
-        api.version = format!("{major}.{minor}");
+        api.version = agree(&version)?;
         Ok((api, version))
     }
 
@@ -205,6 +195,23 @@ impl Api {
     }
 }
 
+/// The newest version that both sides speak.
+fn agree(engine: &Version) -> Result<String, EngineError> {
+    let highest = parse_version(&engine.api_version);
+    let lowest = engine.min_api_version.as_deref().map_or((0, 0), parse_version);
+    let (product, version) = ("Docker".to_owned(), engine.version.clone());
+    let text = |(major, minor): (u32, u32)| format!("{major}.{minor}");
+    if highest < MIN_VERSION {
+        let api_version = engine.api_version.clone();
+        return Err(EngineError::TooOld { product, version, api_version });
+    }
+    if lowest > MAX_VERSION {
+        let (min_api_version, known) = (text(lowest), text(MAX_VERSION));
+        return Err(EngineError::TooNew { product, version, min_api_version, known });
+    }
+    Ok(text(highest.min(MAX_VERSION)))
+}
+
 /// The first socket that is there.
 fn default_address() -> Address {
     let found = SOCKETS.iter().find(|path| std::path::Path::new(path).exists());
@@ -222,4 +229,85 @@ fn parse_version(text: &str) -> (u32, u32) {
 /// A name as it stands in a path, where its slashes stay.
 fn escaped_path(reference: &str) -> String {
     reference.split('/').map(escaped).collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    /// An engine that says it speaks these versions, and that it has no images; what was asked of it.
+    fn ask_engine_of(version: &'static str) -> (Result<(), EngineError>, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = thread::spawn(move || {
+            let mut asked = Vec::new();
+            for stream in listener.incoming() {
+                let (mut stream, mut head, mut byte) = (stream.unwrap(), Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
+                    head.push(byte[0]);
+                }
+                let line = String::from_utf8(head).unwrap();
+                let line = line.lines().next().unwrap_or_default().to_owned();
+                if line.is_empty() {
+                    break;
+                }
+                let body = if line.contains("/version") { version } else { "[]" };
+                let length = body.len();
+                write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}")
+                    .unwrap();
+                asked.push(line);
+            }
+            asked
+        });
+        let opened = Api::open(Some(&format!("unix://{}", path.display())));
+        let result = opened.and_then(|(api, _)| {
+            let images: Vec<serde_json::Value> = api.get_json("/images/json")?;
+            assert!(images.is_empty());
+            Ok(())
+        });
+        drop(std::os::unix::net::UnixStream::connect(&path).unwrap());
+        (result, server.join().unwrap())
+    }
+
+    #[test]
+    fn both_sides_agree_on_a_version() {
+        for (says, spoken) in [
+            (r#"{"Version":"1.12","ApiVersion":"1.24"}"#, "v1.24"),
+            (r#"{"Version":"20.10","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#, "v1.41"),
+            (r#"{"Version":"29","ApiVersion":"1.52","MinAPIVersion":"1.44"}"#, "v1.52"),
+            (r#"{"Version":"40","ApiVersion":"1.99","MinAPIVersion":"1.44"}"#, "v1.55"),
+            (r#"{"Version":"41","ApiVersion":"2.3","MinAPIVersion":"1.52"}"#, "v1.55"),
+        ] {
+            let (result, asked) = ask_engine_of(says);
+            result.unwrap();
+            let images = format!("GET /{spoken}/images/json HTTP/1.1");
+            assert_eq!(asked, ["GET /version HTTP/1.1", &images], "{says}");
+        }
+    }
+
+    #[test]
+    fn an_engine_that_is_too_old_or_too_new_is_asked_nothing_more() {
+        for (says, why) in [
+            (
+                r#"{"Version":"1.11","ApiVersion":"1.23"}"#,
+                "Docker 1.11 speaks API 1.23, and at least 1.24 is needed",
+            ),
+            (
+                r#"{"Version":"0","ApiVersion":"x"}"#,
+                "Docker 0 speaks API x, and at least 1.24 is needed",
+            ),
+            (
+                r#"{"Version":"50","ApiVersion":"2.9","MinAPIVersion":"2.0"}"#,
+                "Docker 50 speaks API 2.0 and later, and 1.55 is the last that Silt speaks",
+            ),
+        ] {
+            let (result, asked) = ask_engine_of(says);
+            assert_eq!(result.unwrap_err().to_string(), why);
+            assert_eq!(asked, ["GET /version HTTP/1.1"]);
+        }
+    }
 }
