@@ -3,7 +3,7 @@
 //!     cargo run -p fuzzing --example seeds
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use fuzzing::sections::to_bytes;
@@ -19,6 +19,7 @@ fn main() -> io::Result<()> {
     seeds.stores()?;
     seeds.references()?;
     seeds.signing()?;
+    seeds.engines()?;
     seeds.tars()
 }
 
@@ -55,6 +56,40 @@ impl Seeds {
         let policy = "require = true\nrepositories = ['a/*']\nplatforms = ['linux/arm/v7', 'host']\n\
                       device-type = 'x'\nno-downgrade = true\nversion-label = 'v'\n";
         self.write("device_files", "policy", policy.as_bytes())
+    }
+
+    /// What Docker noted, and notes that lead to links.
+    fn engines(&self) -> io::Result<()> {
+        let folder = self.root.join("testdata/engines/docker");
+        let mut stored: Vec<_> = fs::read_dir(folder)?.collect::<Result<_, _>>()?;
+        stored.sort_by_key(fs::DirEntry::file_name);
+        for (number, stored) in stored.iter().enumerate() {
+            let mut notes = Vec::new();
+            let stored = fs::File::open(stored.path())?;
+            flate2::read::MultiGzDecoder::new(stored).read_to_end(&mut notes)?;
+            let input = to_bytes([("notes", notes.as_slice()), ("etc/version", b"1\n")]);
+            self.write("tar_split", &format!("docker-{number}"), &input)?;
+        }
+        let notes =
+            ["d/a", "link", "up/beside", "../beside", "/d/a", "d/./../d/a"].iter().enumerate();
+        let notes: String = notes
+            .map(|(number, name)| {
+                format!(
+                    "{{\"type\":2,\"payload\":\"aGVhZA==\",\"position\":{}}}\n\
+                     {{\"type\":1,\"name\":\"{name}\",\"size\":3,\"payload\":\"d2IpAAAAAAA=\",\"position\":{}}}\n",
+                    2 * number,
+                    2 * number + 1
+                )
+            })
+            .collect();
+        let two: String = notes.lines().take(4).map(|line| format!("{line}\n")).collect();
+        let two = two.replace("link", "d/b");
+        for (name, notes) in [("links", &notes), ("two", &two)] {
+            let files: [(&str, &[u8]); 3] =
+                [("notes", notes.as_bytes()), ("d/a", b"one"), ("d/b", b"two")];
+            self.write("tar_split", name, &to_bytes(files))?;
+        }
+        Ok(())
     }
 
     fn archives(&self) -> io::Result<()> {

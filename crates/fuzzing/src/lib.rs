@@ -12,6 +12,7 @@ mod archives;
 mod compression;
 mod deltas;
 mod documents;
+mod engines;
 mod native;
 mod references;
 pub mod reframe;
@@ -54,6 +55,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "signed_archive", run: signed::archive },
     Target { name: "store", run: stores::store },
     Target { name: "tar_map", run: tars::tar_map },
+    Target { name: "tar_split", run: engines::tar_split },
     Target { name: "unpack", run: tars::unpack },
 ];
 
