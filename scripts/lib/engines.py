@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tarfile
+import threading
 import time
 from pathlib import Path
 
@@ -31,6 +33,8 @@ class Engine:
     kind = ""
     programs = ()
     is_optional = False
+    # A larger image would take too long to be made ready for it.
+    largest_bytes = 1 << 40
 
     def __init__(self, folder):
         self.folder = Path(folder)
@@ -223,7 +227,70 @@ class Containerd(Engine):
                         "--version")
 
 
-def pack_gzip(archive, packed, name):
+class Listener:
+    """Stands before a Docker: notes what it is asked, and says for it, if wanted, that it speaks an old version of the API."""
+
+    def __init__(self, engine, path, version=None):
+        self.engine, self.version, self.path = engine.folder / "sock", version, path
+        self.asked, self.sent_bytes = [], 0
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            client, _ = self.listener.accept()
+            threading.Thread(target=self.pass_on, args=(client,), daemon=True).start()
+
+    def pass_on(self, client):
+        head = client.recv(65536)
+        line = head.split(b"\r\n", 1)[0].decode()
+        self.asked.append(line)
+        engine = socket.socket(socket.AF_UNIX)
+        engine.connect(str(self.engine))
+        engine.sendall(head)
+        self.sent_bytes += len(head)
+        if self.version and line.split()[1] == "/version":
+            # Each answer ends with its connection.
+            answer = b"".join(iter(lambda: engine.recv(65536), b""))
+            told = json.loads(answer[answer.index(b"{"):answer.rindex(b"}") + 1])
+            body = json.dumps({"Version": told["Version"], "ApiVersion": self.version}).encode()
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            client.close()
+            return
+        back = threading.Thread(target=self.pump, args=(engine, client), daemon=True)
+        back.start()
+        self.sent_bytes += self.pump(client, engine)
+        back.join()
+
+    @staticmethod
+    def pump(source, target):
+        passed = 0
+        try:
+            while chunk := source.recv(65536):
+                target.sendall(chunk)
+                passed += len(chunk)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+        return passed
+
+    def versions(self):
+        return {line.split()[1].split("/")[1] for line in self.asked if line.split()[1] != "/version"}
+
+
+def compress_gzip(contents):
+    return gzip.compress(contents, 6, mtime=0)
+
+
+def compress_zstd(contents):
+    """In frames of a mebibyte, as in seekable archives."""
+    pieces = [contents[at:at + (1 << 20)] for at in range(0, len(contents), 1 << 20)]
+    return b"".join(subprocess.run(["zstd", "-qc"], input=x, stdout=subprocess.PIPE, check=True).stdout for x in pieces)
+
+
+def pack(archive, packed, name, media_type, compress):
     """An oci-archive of the same image with every layer compressed; its config stays as it is."""
     with tarfile.open(archive) as old, tarfile.open(packed, "w") as new:
         image = json.load(old.extractfile("manifest.json"))[0]
@@ -239,8 +306,7 @@ def pack_gzip(archive, packed, name):
             return {"mediaType": f"application/vnd.oci.image.{media_type}", "digest": f"sha256:{digest}",
                     "size": len(contents)}
 
-        layers = [blob("layer.v1.tar+gzip", gzip.compress(old.extractfile(x).read(), 6, mtime=0))
-                  for x in image["Layers"]]
+        layers = [blob(media_type, compress(old.extractfile(x).read())) for x in image["Layers"]]
         config = blob("config.v1+json", old.extractfile(image["Config"]).read())
         manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config,
                     "layers": layers}
@@ -253,13 +319,22 @@ def pack_gzip(archive, packed, name):
 class ContainerdGzip(Containerd):
     """Its images come as from a registry: with compressed layers."""
     name = "containerd-gzip"
+    compressed = ("layer.v1.tar+gzip", compress_gzip)
 
     def load(self, archive):
         name, tag = archive.parent.name, archive.name.split(".")[0]
         packed = self.folder / "packed.tar"
-        pack_gzip(archive, packed, f"docker.io/library/{name}:{tag}")
+        pack(archive, packed, f"docker.io/library/{name}:{tag}", *self.compressed)
         self.own("ctr", "images", "import", packed)
         packed.unlink()
+
+
+class ContainerdZstd(ContainerdGzip):
+    """The same with zstd, in frames."""
+    name = "containerd-zstd"
+    programs = ("containerd", "ctr", "runc", "zstd")
+    compressed = ("layer.v1.tar+zstd", compress_zstd)
+    largest_bytes = 16 << 20
 
 
 class BalenaStandIn(Docker):
@@ -280,4 +355,4 @@ class Balena(Docker):
         self.client("save", "-o", archive, "own:delta")
 
 
-ENGINES = {engine.name: engine for engine in (Docker, DockerVfs, Podman, Containerd, ContainerdGzip, Balena)}
+ENGINES = {engine.name: engine for engine in (Docker, DockerVfs, Podman, Containerd, ContainerdGzip, ContainerdZstd, Balena)}
