@@ -40,9 +40,7 @@ fn what_later_versions_will_do() {
     let lines: &[&[&str]] = &[
         &["image", "copy", "a", "docker://r/b"],
         &["image", "inspect", "oci:x"],
-        &["image", "history", "docker-daemon:x"],
         &["image", "inspect", "docker://r/x"],
-        &["--engine", "docker", "image", "history", "x"],
     ];
     for line in lines {
         let run = bench.run(line).expect(2);
