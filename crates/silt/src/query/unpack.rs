@@ -42,7 +42,7 @@ pub enum UnpackImageError {
         /// The files of it that were changed under an engine, as far as it noted what they had.
         files: Vec<String>,
         /// What that led to.
-        source: UnpackError,
+        source: Box<UnpackError>,
     },
     /// A layer could not be read, or the directory not be written.
     #[error(transparent)]
@@ -118,7 +118,7 @@ fn blamed(error: UnpackError, layers: &[SourceLayer]) -> UnpackImageError {
     match io::copy(&mut CheckedLayer::new(found, &NoProgress), &mut io::sink()) {
         Err(why) if is_damage(&why) => {
             let files = found.changed_files();
-            UnpackImageError::DamagedLayer { layer, files, source: error }
+            UnpackImageError::DamagedLayer { layer, files, source: Box::new(error) }
         }
         _ => error.into(),
     }
