@@ -362,6 +362,28 @@ fn parts_are_read_on_and_what_is_wrong_is_named() {
     bench.run(&["save", "--split", "1M", TARGET]).expect(2);
 }
 
+/// FAT says of a file of 4 GiB what a limit says of a smaller one, once its signal is ignored.
+#[test]
+fn a_file_that_gets_too_large_has_a_hint() {
+    let bench = Bench::with(&[golden("multi", "target.tar")]);
+    for flags in ["", "--split 1G"] {
+        let script = format!(
+            "trap '' XFSZ; ulimit -f 100; {} --root store -q image save -o up.tar {flags} {TARGET}",
+            env!("CARGO_BIN_EXE_silt")
+        );
+        let mut bash = Command::new("bash");
+        let run = bash.args(["-c", &script]).current_dir(bench.path("")).output().unwrap();
+        let stderr = String::from_utf8_lossy(&run.stderr);
+        // Nothing is told of the hidden file, which is gone.
+        let expected = "error: cannot write up.tar: File too large (os error 27)\n\
+                        hint: FAT takes no file of 4 GiB: with --split 3900M there are parts\n";
+        assert_eq!((run.status.code(), &*stderr), (Some(1), expected));
+        let left = fs::read_dir(bench.path("")).unwrap();
+        let mut left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        assert!(left.all(|name| !name.contains("up.tar")));
+    }
+}
+
 #[test]
 fn the_newest_file_of_a_folder_that_applies_is_taken() {
     let bench = Bench::new();

@@ -1,7 +1,7 @@
 //! Why a load did not happen.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use delta::librsync;
 use delta::native::DecodeError;
@@ -52,7 +52,7 @@ pub enum LoadError {
         folder: PathBuf,
     },
     /// None of the update files of a folder can be loaded here.
-    #[error("no file there can be loaded; {}: {}", path.display(), with_causes(why))]
+    #[error("no file there can be loaded; {}", named(path, why))]
     NothingApplies {
         /// The one that it says most about.
         path: PathBuf,
@@ -277,6 +277,12 @@ fn describe_unrepaired(layers: &[(DiffId, String)]) -> String {
 }
 
 /// An error and all that caused it.
+/// An error with the file that it is about, which most name by themselves.
+fn named(path: &Path, error: &LoadError) -> String {
+    let (path, text) = (path.display().to_string(), with_causes(error));
+    if text.starts_with(&path) { text } else { format!("{path}: {text}") }
+}
+
 fn with_causes(error: &LoadError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);

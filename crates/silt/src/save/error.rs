@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use tarball::write::WriteError;
 use tarball::{DiffId, ImageId, JsonError};
 
@@ -131,7 +132,15 @@ impl Failure for SaveError {
             | Self::MissingLayer { .. } => {
                 Some("`silt image verify` lists all that is damaged".into())
             }
+            Self::Write { source, .. } if is_too_large(source) => {
+                Some("FAT takes no file of 4 GiB: with --split 3900M there are parts".into())
+            }
             _ => None,
         }
     }
+}
+
+/// Whether the file system takes no file of this size.
+fn is_too_large(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::FBIG.raw_os_error())
 }

@@ -95,7 +95,8 @@ impl Write for PartsWriter {
         let part_bytes = self.part_bytes;
         let part = self.part()?;
         let left = usize::try_from(part_bytes - part.digester.length()).unwrap_or(usize::MAX);
-        let count = part.file.write(&bytes[..left.min(bytes.len())])?;
+        // The file itself: errors of the other name the hidden file.
+        let count = part.file.as_file_mut().write(&bytes[..left.min(bytes.len())])?;
         part.digester.update(&bytes[..count]);
         Ok(count)
     }
