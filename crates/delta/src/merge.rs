@@ -29,6 +29,8 @@ pub struct Way {
     pub unknown: Vec<Range<u64>>,
     /// Regions that were followed.
     pub regions: u64,
+    /// Memory that it takes, as it is counted.
+    pub memory_bytes: u64,
 }
 
 /// What an origin of a delta is to the merged one.
@@ -92,7 +94,8 @@ pub fn follow(content: &Content, layers: &Layers<'_>, limits: &FollowLimits) -> 
     for region in &content.regions {
         follower.region(region)?;
     }
-    let mut way = follower.way;
+    let memory_bytes = limits.memory_bytes - follower.left_bytes;
+    let mut way = Way { memory_bytes, ..follower.way };
     way.content.covers.sort_by_key(|cover| cover.target);
     way.content.regions.sort_by_key(|region| region.target.start);
     way.unknown.sort_by_key(|range| range.start);

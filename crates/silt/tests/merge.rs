@@ -2,8 +2,10 @@
 
 mod common;
 
+use std::io::Write;
+
 use proptest::prelude::*;
-use silt::create::{DeltaOptions, MergeError, MergedDelta, merge_deltas};
+use silt::create::{DeltaOptions, From, MergeError, MergedDelta, create_deltas, merge_deltas};
 use silt::delta_image::DeltaFormat;
 use silt::place::SourceImage;
 use silt::save::ArchiveFormat;
@@ -104,4 +106,123 @@ fn deltas_that_do_not_follow_one_another_are_refused() {
     let error = merge(DELTAS[0], "delta:balena").err().unwrap();
     assert!(matches!(error, MergeError::Formats { .. }), "{error}");
     assert_eq!(error.kind(), FailureKind::Usage);
+}
+
+fn testdata(path: &str) -> Vec<u8> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata");
+    std::fs::read(format!("{folder}/{path}")).unwrap()
+}
+
+/// Merges the two deltas between images of one layer that has these two files.
+fn merged_files(versions: [(&str, &[u8]); 3]) -> MergedDelta {
+    let images = versions.map(|(text, file)| {
+        let mut tar = Vec::new();
+        tars::append_file(&mut tar, "etc/text", text.as_bytes());
+        tars::append_file(&mut tar, "usr/bin/file", file);
+        tars::end(&mut tar);
+        Image::of_layers(vec![tar])
+    });
+    let device = maker(&images, DeltaFormat::Silt);
+    let merged = merge_on(&device, &[]).unwrap();
+    let target = Device::holding(&[&legacy_archive(&images[0], TAGS[0])]);
+    target.load(&bytes_of(&device, &merged)).unwrap();
+    target.assert_holds(&images[2]);
+    merged
+}
+
+#[test]
+fn executables_that_changed_once_are_taken_over_and_others_matched_anew() {
+    let (old, new) = (testdata("executables/x86_64.old"), testdata("executables/x86_64.new"));
+    let mut newer = new.clone();
+    newer[9000..9004].copy_from_slice(b"abcd");
+    for (files, carried, rematched) in [
+        ([&old, &new, &new], 1, 0),
+        ([&old, &old, &new], 1, 0),
+        ([&old, &new, &newer], 0, 1),
+        ([&old, &old, &old], 0, 0),
+    ] {
+        let texts = ["some text", "other text", "more text"];
+        let [a, b, c] = [0, 1, 2].map(|i| (texts[i], files[i].as_slice()));
+        let counts = merged_files([a, b, c]).counts;
+        assert_eq!((counts.carried_regions, counts.rematched_files), (carried, rematched));
+        assert_eq!(counts.composed_layers, 1);
+        // Nothing of the executable is carried as it is.
+        assert!(counts.literal_bytes < 4000, "{counts:?}");
+    }
+}
+
+/// A gzip file of some lines, of which one is `changed`.
+fn zipped(changed: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    for line in 0..4000 {
+        let text = if line == 2000 { changed.to_owned() } else { format!("line {}", line * 7919) };
+        writeln!(encoder, "{text}").unwrap();
+    }
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn so_are_compressed_members() {
+    let [one, two, three] = ["first", "another", "the last of all"].map(zipped);
+    for (files, carried, rematched) in
+        [([&one, &two, &two], 1, 0), ([&one, &one, &two], 1, 0), ([&one, &two, &three], 0, 1)]
+    {
+        let texts = ["some text", "other text", "more text"];
+        let [a, b, c] = [0, 1, 2].map(|i| (texts[i], files[i].as_slice()));
+        let counts = merged_files([a, b, c]).counts;
+        assert_eq!((counts.carried_regions, counts.rematched_files), (carried, rematched));
+        assert!(counts.literal_bytes < 1000, "{counts:?}");
+    }
+}
+
+#[test]
+fn a_way_back_is_a_delta_too() {
+    let texts = ["one", "two"].map(|text| text.repeat(300));
+    let [a, b] = texts.each_ref().map(|text| Image::of_layers(vec![tars::one_file(text)]));
+    for format in FORMATS {
+        let device = maker(&[a.clone(), b.clone(), a.clone()], format);
+        let merged = merge_on(&device, &[]).unwrap();
+        let target = Device::holding(&[&legacy_archive(&a, TAGS[0])]);
+        target.load(&bytes_of(&device, &merged)).unwrap();
+        target.assert_holds(&a);
+    }
+}
+
+#[test]
+fn what_layers_do_not_read_of_each_other_needs_no_base() {
+    let layer = |text: &str| tars::one_file(&text.repeat(200));
+    let image = |texts: [&str; 2]| Image::of_layers(texts.map(layer).to_vec());
+    let images = [image(["a", "one"]), image(["b", "one"]), image(["b", "two"])];
+    let device = maker(&images, DeltaFormat::Silt);
+    let poor = Device::new();
+    copy_deltas(&device, &poor);
+    let merged = merge_on(&poor, &[]).unwrap();
+    assert_eq!((merged.counts.carried_layers, merged.counts.composed_layers), (2, 0));
+    let target = Device::holding(&[&legacy_archive(&images[0], TAGS[0])]);
+    target.load(&bytes_of(&poor, &merged)).unwrap();
+    target.assert_holds(&images[2]);
+}
+
+/// Deltas that share bytes with others can be merged: what is shared is then their own.
+#[test]
+fn what_is_shared_with_other_deltas_is_carried() {
+    let texts = ["one ", "two ", "three ", "other "].map(|text| text.repeat(500));
+    let images = texts.each_ref().map(|text| Image::of_layers(vec![tars::one_file(text)]));
+    let [a, b, c, other] = &images;
+    let device = maker(&[a.clone(), b.clone(), c.clone()], DeltaFormat::Silt);
+    device.load(&legacy_archive(other, "app:other")).unwrap();
+    let open = |reference: &str| SourceImage::of_store(&device.store, reference).unwrap();
+    let from = [TAGS[1], "app:other"].map(|tag| From::Image(Box::new(open(tag)))).into();
+    let options = DeltaOptions::default();
+    let target = open(TAGS[2]);
+    let deltas = create_deltas(from, &target, false, &device.store, &options, &NoProgress);
+    let delta = deltas.unwrap().swap_remove(0);
+    assert_eq!(delta.shared_layers().len(), 1);
+    let second = delta.keep(&device.store, &[], &NoProgress).unwrap();
+    let (first, second) = (open(DELTAS[0]), open(&second.to_string()));
+    let merged = merge_deltas(first, second, vec![], &device.store, &options, &NoProgress).unwrap();
+    assert_eq!(merged.delta.shared_layers().len(), 0);
+    let target = Device::holding(&[&legacy_archive(a, TAGS[0])]);
+    target.load(&bytes_of(&device, &merged)).unwrap();
+    target.assert_holds(c);
 }

@@ -66,6 +66,11 @@ impl<R: Read> LayerDecoder<R> {
         self.state.record = Some(Record::new(self.needs.origins.len(), limit_bytes));
     }
 
+    /// Memory that the notes take so far, in bytes.
+    pub fn recorded_bytes(&self) -> u64 {
+        self.state.record.as_ref().map_or(0, Record::used_bytes)
+    }
+
     /// What was noted, with the origins numbered as in the header. Old headers are covers too; no list
     /// of headers is made.
     pub fn into_content(self) -> Content {

@@ -34,6 +34,11 @@ impl Record {
         }
     }
 
+    /// Bytes of memory that were counted so far.
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.limit_bytes - self.left_bytes
+    }
+
     /// What was noted of the layer.
     pub(super) fn into_content(mut self) -> Content {
         self.stretches.swap_remove(0)
@@ -113,7 +118,7 @@ impl Record {
             }
             None => Err(DecodeError::Limit {
                 what: "memory for its operations",
-                needed: self.limit_bytes.saturating_sub(self.left_bytes).saturating_add(bytes),
+                needed: self.used_bytes().saturating_add(bytes),
                 allowed: self.limit_bytes,
             }),
         }

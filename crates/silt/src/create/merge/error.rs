@@ -160,7 +160,11 @@ impl Failure for MergeError {
             Self::NoBase { .. } => {
                 Some("name the image with --base, or save both deltas in one file".into())
             }
-            Self::Follow(FollowError::Memory { .. }) => Some("allow more with --memory".into()),
+            Self::Follow(FollowError::Memory { .. })
+            | Self::Commands(librsync::merge::MergeError::Memory { .. })
+            | Self::Decode { source: DecodeError::Limit { .. }, .. } => {
+                Some("allow more with --memory".into())
+            }
             Self::NotNeighbours { .. } => {
                 Some("the first delta's target must be the second one's base".into())
             }

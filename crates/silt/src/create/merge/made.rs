@@ -38,6 +38,8 @@ pub(super) struct Workshop<'a> {
     pub(super) made: Vec<Made>,
     numbers: HashMap<DiffId, usize>,
     begun: HashSet<DiffId>,
+    /// Memory that is left for what deltas say, in bytes.
+    pub(super) left_bytes: u64,
 }
 
 impl<'a> Workshop<'a> {
@@ -52,7 +54,8 @@ impl<'a> Workshop<'a> {
         // What the first makes, the second knows nothing of, as a rule.
         streams.extend(chain.first.makes());
         let (made, numbers, begun) = (Vec::new(), HashMap::new(), HashSet::new());
-        Self { streams, base, store, options, progress, made, numbers, begun }
+        let left_bytes = options.memory_bytes / 4;
+        Self { streams, base, store, options, progress, made, numbers, begun, left_bytes }
     }
 
     /// Makes a layer, and before it what its delta reads. `None` where neither the base has it nor
@@ -89,14 +92,14 @@ impl<'a> Workshop<'a> {
     }
 
     fn apply(
-        &self,
+        &mut self,
         layer: DiffId,
         stream: &SourceLayer,
         origins: Vec<DiffId>,
     ) -> Result<Made, MergeError> {
         let bytes: Vec<&dyn ReadAt> = origins.iter().filter_map(|o| self.bytes(*o)).collect();
         let mut file = scratch_file(self.store).map_err(CreateError::from)?;
-        let memory_bytes = self.options.memory_bytes / 4;
+        let memory_bytes = self.options.memory_bytes / 4 * 3;
         let limits = Limits { memory_bytes, output_bytes: u64::MAX };
         let count = self.streams.len();
         let (number, action) = (self.made.len() + 1, "Applying");
@@ -105,16 +108,20 @@ impl<'a> Workshop<'a> {
             DecodeError::Output(source) => CreateError::Scratch { source }.into(),
             source => MergeError::Decode { layer, source },
         };
-        let (content, digest, size_bytes) = with_stream(DeltaFormat::Silt, stream, |stream| {
-            let mut decoder = LayerDecoder::new(stream, &limits).map_err(error)?;
-            decoder.record(memory_bytes);
-            let (out, digester) = (BufWriter::new(&mut file), Digester::new());
-            let mut out = Tee { out, digester, progress: self.progress };
-            while decoder.next_frame(&bytes, &mut out).map_err(error)?.is_some() {}
-            out.out.flush().map_err(|source| CreateError::Scratch { source })?;
-            let size_bytes = out.digester.length();
-            Ok((decoder.into_content(), DiffId(out.digester.finish()), size_bytes))
-        })?;
+        let (content, digest, size_bytes, noted_bytes) =
+            with_stream(DeltaFormat::Silt, stream, |stream| {
+                let mut decoder = LayerDecoder::new(stream, &limits).map_err(error)?;
+                decoder.record(self.left_bytes);
+                let (out, digester) = (BufWriter::new(&mut file), Digester::new());
+                let mut out = Tee { out, digester, progress: self.progress };
+                while decoder.next_frame(&bytes, &mut out).map_err(error)?.is_some() {}
+                out.out.flush().map_err(|source| CreateError::Scratch { source })?;
+                let size_bytes = out.digester.length();
+                let (digest, noted_bytes) =
+                    (DiffId(out.digester.finish()), decoder.recorded_bytes());
+                Ok((decoder.into_content(), digest, size_bytes, noted_bytes))
+            })?;
+        self.left_bytes -= noted_bytes;
         self.progress.end();
         if digest != layer {
             return Err(MergeError::WrongLayer { layer, made: digest });

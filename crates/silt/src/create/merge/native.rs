@@ -44,11 +44,8 @@ pub(super) fn merge(
 ) -> Result<MergedDelta, MergeError> {
     let merge = Merge { chain, base, store, options, progress };
     let plans = merge.plan()?;
-    let is_composed = plans.iter().any(|plan| matches!(plan, Plan::Compose));
     let mut workshop = Workshop::new(chain, base, store, options, progress);
-    if is_composed {
-        merge.make_all(&plans, &mut workshop)?;
-    }
+    merge.make_all(&plans, &mut workshop)?;
     merge.run(&plans, &workshop)
 }
 
@@ -115,10 +112,10 @@ impl<'a> Merge<'a> {
         Ok(Some(needs))
     }
 
-    /// Makes the layers of the target, and what they are made of.
+    /// Makes the layers of the target that are composed, and what they are made of.
     fn make_all(&self, plans: &[Plan<'_>], shop: &mut Workshop<'_>) -> Result<(), MergeError> {
         for (layer, plan) in self.target().iter().zip(plans) {
-            if !matches!(plan, Plan::Empty) && shop.make(*layer)?.is_none() {
+            if matches!(plan, Plan::Compose) && shop.make(*layer)?.is_none() {
                 let listed = self.chain.first.image.base_layers.iter().flatten().copied();
                 let missing = listed.into_iter().find(|layer| !self.base.has_layer(*layer));
                 return Err(MergeError::NoBase {
@@ -173,6 +170,8 @@ struct Composer<'a> {
     /// The files of the origins, once they are wanted, and how many origins have theirs there.
     index: Option<FileIndex<'a>>,
     indexed: usize,
+    /// Memory that is left for what deltas say, in bytes.
+    left_bytes: u64,
 }
 
 impl<'a> Composer<'a> {
@@ -183,11 +182,13 @@ impl<'a> Composer<'a> {
     ) -> Result<Self, MergeError> {
         let origins = merge.base.layers().collect();
         let (ways, index) = (HashMap::new(), None);
-        let mut composer = Self { merge, shop, maker, ways, origins, index, indexed: 0 };
+        let (indexed, left_bytes) = (0, shop.left_bytes);
+        let mut composer = Self { merge, shop, maker, ways, origins, index, indexed, left_bytes };
         // Each after those that it reads.
         let first = merge.chain.first.makes();
         for made in shop.made.iter().filter(|made| first.contains_key(&made.layer.diff_id)) {
             let way = composer.follow(made)?;
+            composer.left_bytes -= way.memory_bytes;
             composer.ways.insert(made.layer.diff_id, way);
         }
         Ok(composer)
@@ -199,7 +200,7 @@ impl<'a> Composer<'a> {
         let origins: Vec<&dyn ReadAt> = self.origins.iter().map(|(_, bytes)| *bytes).collect();
         let layers = Layers { target: &made.layer, reach: &reach, origins: &origins };
         let options = self.merge.options;
-        let (region_bytes, memory_bytes) = (region_bytes(options), options.memory_bytes / 8);
+        let (region_bytes, memory_bytes) = (region_bytes(options), self.left_bytes);
         let limits = FollowLimits { region_bytes, memory_bytes };
         Ok(follow(&made.content, &layers, &limits)?)
     }
