@@ -11,9 +11,9 @@ use tarball::{DiffId, Digester};
 use crate::error::{LayerReadError, check_range};
 use crate::place::LayerBytes;
 
-/// Compressed bytes between restart points, each of which keeps a window of 32 KiB.
-const SPAN_BYTES: u64 = 2 << 20;
-/// Of a layer that is very large there are no more points than this.
+/// Compressed bytes between restart points, each of which keeps a window of 32 KiB: some 3 MiB of the layer.
+const SPAN_BYTES: u64 = 1 << 20;
+/// Of an image that is very large, whose layers may all be open, there are no more points than this.
 const MAX_POINTS: u64 = 512;
 /// What is decompressed is kept in pieces of so many bytes.
 const PIECE_BYTES: usize = 256 << 10;
@@ -36,9 +36,9 @@ struct State {
 
 impl GzipLayer {
     /// Decompresses all of `file` once. `None` where what comes out is not the layer: that is damaged, or
-    /// has several members, which this cannot do.
-    pub(crate) fn index(file: File, diff_id: DiffId) -> io::Result<Option<Self>> {
-        let span = SPAN_BYTES.max(file.metadata()?.len() / MAX_POINTS);
+    /// has several members, which this cannot do. The layers of its image have `image_bytes` together.
+    pub(crate) fn index(file: File, diff_id: DiffId, image_bytes: u64) -> io::Result<Option<Self>> {
+        let span = SPAN_BYTES.max(image_bytes / MAX_POINTS);
         let mut index = Cursor::new(Vec::new());
         let Some(size_bytes) = build(&file, &mut index, span, diff_id) else { return Ok(None) };
         index.set_position(0);
@@ -148,7 +148,7 @@ mod tests {
     fn every_place_reads_as_in_the_layer() {
         let bytes = numbers(1_500_000);
         let diff_id = DiffId(Digest::of(&bytes));
-        let layer = GzipLayer::index(file_with(&gzip(&bytes)), diff_id).unwrap().unwrap();
+        let layer = GzipLayer::index(file_with(&gzip(&bytes)), diff_id, 0).unwrap().unwrap();
         assert_eq!(layer.size_bytes(), bytes.len() as u64);
         let mut seed = 12345usize;
         for _ in 0..200 {
@@ -166,13 +166,13 @@ mod tests {
     fn what_is_not_the_layer_is_left_to_others() {
         let (bytes, other) = (numbers(1000), numbers(2000));
         let diff_id = DiffId(Digest::of(&bytes));
-        assert!(GzipLayer::index(file_with(&gzip(&other)), diff_id).unwrap().is_none());
+        assert!(GzipLayer::index(file_with(&gzip(&other)), diff_id, 0).unwrap().is_none());
         let zipped = gzip(&bytes);
         let cut = &zipped[..zipped.len() / 2];
-        assert!(GzipLayer::index(file_with(cut), diff_id).unwrap().is_none());
+        assert!(GzipLayer::index(file_with(cut), diff_id, 0).unwrap().is_none());
         // Several members.
         let (half, rest) = bytes.split_at(bytes.len() / 2);
         let members = [gzip(half), gzip(rest)].concat();
-        assert!(GzipLayer::index(file_with(&members), diff_id).unwrap().is_none());
+        assert!(GzipLayer::index(file_with(&members), diff_id, 0).unwrap().is_none());
     }
 }

@@ -3,29 +3,56 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use silt::delta_image::DeltaImage;
-use silt::place::EngineImage;
+use silt::place::{EngineImage, SourceLayer};
 use silt::query::{self, DeltaSummary, ImageDetails};
-use silt::{DiffId, Digest, ImageConfig, ImageId, Name, OpenMode};
+use silt::{DiffId, Digest, ImageConfig, ImageId, Name};
 
 use crate::context::Context;
-use crate::error::CommandResult;
+use crate::error::{CommandError, CommandResult};
 use crate::output;
-use crate::places::{Places, one_engine};
+use crate::places::{ImageReference, Places};
 
 pub(crate) struct InspectOptions {
     pub(crate) images: Vec<String>,
 }
 
 pub(super) fn run(context: &Context, options: &InspectOptions) -> CommandResult {
-    if let Some((kind, names)) = one_engine(context, &options.images)? {
-        let images = Places::for_reading(context)?.engine(kind)?.inspect(&names)?;
-        return output::print_json(
-            &images.iter().map(InspectedImage::of_engine).collect::<Vec<_>>(),
-        );
+    let places = Places::for_reading(context)?;
+    let mut found = Vec::with_capacity(options.images.len());
+    for reference in &options.images {
+        found.extend(find(context, &places, reference)?);
     }
-    let store = context.open_store(OpenMode::ReadOnly)?;
-    let images = query::inspect(&store, &options.images)?;
-    output::print_json(&images.iter().map(InspectedImage::of).collect::<Vec<_>>())
+    output::print_json(&found.iter().map(InspectedImage::of).collect::<Vec<_>>())
+}
+
+/// An image, and what its place knows of it.
+enum Found {
+    Stored(Box<ImageDetails>),
+    Elsewhere(Box<EngineImage>),
+}
+
+fn find(
+    context: &Context,
+    places: &Places<'_>,
+    reference: &str,
+) -> Result<Vec<Found>, CommandError> {
+    Ok(match ImageReference::parse(reference, context.engine) {
+        ImageReference::Store(name) => {
+            let found = query::inspect(&places.scratch, &[name])?;
+            found.into_iter().map(|details| Found::Stored(Box::new(details))).collect()
+        }
+        ImageReference::Engine(kind, name) => {
+            let found = places.engine(kind)?.inspect(&[name])?;
+            found.into_iter().map(|image| Found::Elsewhere(Box::new(image))).collect()
+        }
+        ImageReference::Archive { .. } => {
+            let image = places.source(reference, context.reporter().as_ref())?;
+            let sizes = image.layers.iter().map(SourceLayer::size_bytes);
+            let size_bytes = sizes.fold(0, u64::saturating_add);
+            let (id, names, config) = (image.config.id, image.names, image.config);
+            vec![Found::Elsewhere(Box::new(EngineImage { id, names, size_bytes, config }))]
+        }
+    })
 }
 
 /// The fields of `docker inspect` that a store knows, and `Delta`.
@@ -85,7 +112,14 @@ struct ConfigDocument {
 }
 
 impl<'a> InspectedImage<'a> {
-    fn of(details: &'a ImageDetails) -> Self {
+    fn of(found: &'a Found) -> Self {
+        match found {
+            Found::Stored(details) => Self::of_stored(details),
+            Found::Elsewhere(image) => Self::of_other(image),
+        }
+    }
+
+    fn of_stored(details: &'a ImageDetails) -> Self {
         let ImageDetails { image, config } = details;
         let descriptor = Descriptor {
             digest: image.manifest,
@@ -99,7 +133,7 @@ impl<'a> InspectedImage<'a> {
         }
     }
 
-    fn of_engine(image: &'a EngineImage) -> Self {
+    fn of_other(image: &'a EngineImage) -> Self {
         Self::of_config(image.id, &image.names, &image.config, image.size_bytes)
     }
 

@@ -39,7 +39,7 @@ fn what_later_versions_will_do() {
     let bench = Bench::new();
     let lines: &[&[&str]] = &[
         &["image", "copy", "a", "docker://r/b"],
-        &["image", "inspect", "oci:x"],
+        &["image", "verify", "oci:x"],
         &["image", "inspect", "docker://r/x"],
     ];
     for line in lines {

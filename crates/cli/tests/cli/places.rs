@@ -36,6 +36,12 @@ fn what_reads_the_store_reads_other_places_too() {
     let from_store =
         stored.json(&["-q", "image", "unpack", "--json", "golden-multi:target", "files"]);
     assert_eq!(unpacked, from_store);
+    let inspected = bench.json(&["image", "inspect", &place, "golden-tiny:target"]);
+    let mut expected = stored.json(&["image", "inspect", "golden-multi:target"]);
+    // It is the store that has a manifest of its own.
+    expected[0].as_object_mut().unwrap().remove("Descriptor");
+    assert_eq!(inspected[0], expected[0]);
+    assert_eq!(inspected[1]["Id"], facts("tiny")["target"]["id"]);
     for line in [
         &["image", "save", "-o", "x", "oci-archive:absent.tar"][..],
         &["image", "history", "docker-archive:absent.tar"],

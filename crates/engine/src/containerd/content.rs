@@ -36,13 +36,18 @@ pub(super) struct StoredManifest {
 }
 
 impl StoredManifest {
+    /// Bytes of all its blobs.
+    fn stored_bytes(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add)
+    }
+
     pub(super) fn record(&self, key: &str, name: Option<Name>) -> ImageRecord {
         ImageRecord {
             id: self.config.id,
             names: name.into_iter().collect(),
             diff_ids: self.config.diff_ids.clone(),
             created: self.config.created.clone(),
-            size_bytes: self.layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add),
+            size_bytes: self.stored_bytes(),
             platform: self.config.platform.clone(),
             key: key.to_owned(),
         }
@@ -114,10 +119,12 @@ impl Content {
     /// A layer: as it lies there, through restart points, by frames, or decompressed into a file without a name.
     pub(super) fn layer(
         &self,
-        blob: &Descriptor,
+        image: &StoredManifest,
+        index: usize,
         diff_id: DiffId,
         scratch: Option<&Path>,
     ) -> Result<Option<Arc<dyn LayerBytes>>, EngineError> {
+        let Some(blob) = image.layers.get(index) else { return Ok(None) };
         let path = self.blob(blob.digest);
         let file_error = |source| EngineError::File { path: path.clone(), source };
         let file = match File::open(&path) {
@@ -135,7 +142,9 @@ impl Content {
         }
         if compression == Compression::Gzip {
             let again = File::open(&path).map_err(file_error)?;
-            if let Some(layer) = GzipLayer::index(again, diff_id).map_err(file_error)? {
+            if let Some(layer) =
+                GzipLayer::index(again, diff_id, image.stored_bytes()).map_err(file_error)?
+            {
                 return Ok(Some(Arc::new(layer)));
             }
         }

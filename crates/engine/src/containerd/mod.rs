@@ -120,11 +120,11 @@ impl Engine for Containerd {
         let kind = EngineKind::Containerd;
         let stored = self.stored()?.into_iter().find(|stored| stored.record.id == image.id);
         let no_layer = EngineError::NoLayer { kind, image: image.id, index };
-        let layer = stored.and_then(|stored| stored.manifest.layers.get(index).cloned());
-        let (Some(layer), Some(diff_id)) = (layer, image.diff_ids.get(index)) else {
+        let manifest = stored.map(|stored| stored.manifest);
+        let (Some(manifest), Some(diff_id)) = (manifest, image.diff_ids.get(index)) else {
             return Err(no_layer);
         };
-        let found = self.content.layer(&layer, *diff_id, self.scratch.as_deref())?;
+        let found = self.content.layer(&manifest, index, *diff_id, self.scratch.as_deref())?;
         found.ok_or(no_layer)
     }
 
