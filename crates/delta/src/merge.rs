@@ -355,3 +355,58 @@ fn is_equal(
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cover(target: u64, length: u64, origin: u32, at: u64) -> Cover {
+        Cover { target, length, origin: OriginId(origin), at }
+    }
+
+    fn limits(memory_bytes: u64) -> FollowLimits {
+        FollowLimits { region_bytes: 1 << 20, memory_bytes }
+    }
+
+    /// A way of three covers with gaps between, and ranges that are not known.
+    fn between() -> Way {
+        let covers = vec![cover(0, 10, 0, 100), cover(20, 10, 1, 0), cover(30, 5, 0, 500)];
+        let content = Content { covers, ..Content::default() };
+        Way { content, unknown: vec![12..18, 40..50], ..Way::default() }
+    }
+
+    #[test]
+    fn covers_are_cut_where_the_first_delta_changes_its_origin() {
+        let (way, bytes) = (between(), vec![0; 60]);
+        let reach =
+            [Reach::Made { way: &way, bytes: &bytes }, Reach::Origin(OriginId(7)), Reach::Gone];
+        let layers = Layers { target: &bytes, reach: &reach, origins: &[] };
+        let covers = vec![
+            cover(0, 27, 0, 5),
+            cover(27, 3, 2, 0),
+            cover(30, 10, 1, 3),
+            cover(40, 4, 0, 44),
+            cover(44, 2, 9, 0),
+        ];
+        let content = Content { covers, ..Content::default() };
+        let found = follow(&content, &layers, &limits(1 << 20)).unwrap();
+        let expected =
+            [cover(0, 5, 0, 105), cover(15, 10, 1, 0), cover(25, 2, 0, 500), cover(30, 10, 7, 3)];
+        assert_eq!(found.content.covers, expected);
+        assert_eq!(found.unknown, [7..13, 40..44]);
+        assert!(found.memory_bytes > 0);
+    }
+
+    #[test]
+    fn short_covers_of_long_lists_are_not_all_remembered() {
+        let covers = (0..1000).map(|i| cover(2 * i, 1, 0, 3 * i)).collect();
+        let content = Content { covers, ..Content::default() };
+        let (way, bytes) = (Way { content, ..Way::default() }, vec![0; 4]);
+        let reach = [Reach::Made { way: &way, bytes: &bytes }];
+        let layers = Layers { target: &bytes, reach: &reach, origins: &[] };
+        let covers = (0..1000).map(|i| cover(2000 * i, 2000, 0, 0)).collect();
+        let content = Content { covers, ..Content::default() };
+        let error = follow(&content, &layers, &limits(1 << 20)).unwrap_err();
+        assert!(matches!(error, FollowError::Memory { limit_bytes } if limit_bytes == 1 << 20));
+    }
+}
