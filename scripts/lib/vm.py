@@ -7,6 +7,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,33 +96,35 @@ class Machine:
 
     def __init__(self, root, disks, folder, accelerator, memory="512M"):
         kernel, initrd, image = root
-        self.folder, self.console = folder, folder / "console.log"
+        # The paths of sockets have at most 107 bytes.
+        self.sockets, self.console = Path(tempfile.mkdtemp(prefix="vm-")), folder / "console.log"
         command = [
             "nice", "qemu-system-x86_64", "-accel", accelerator, "-smp", "1", "-m", memory, "-nodefaults", "-display", "none",
             "-kernel", kernel, "-initrd", initrd, "-append", "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0",
-            "-serial", f"file:{self.console}", "-qmp", f"unix:{folder}/qmp,server=on,wait=off",
+            "-serial", f"file:{self.console}", "-qmp", f"unix:{self.sockets}/qmp,server=on,wait=off",
             "-drive", f"file={image},if=virtio,format=raw,snapshot=on,cache=unsafe",
             *(word for disk in disks for word in ("-drive", f"file={disk},if=virtio,format=raw,snapshot=on,cache=unsafe")),
             "-drive", f"if=none,id={EMPTY_DRIVE}",
-            "-device", "virtio-serial", "-chardev", f"socket,id=shell,path={folder}/shell,server=on,wait=off",
+            "-device", "virtio-serial", "-chardev", f"socket,id=shell,path={self.sockets}/shell,server=on,wait=off",
             "-device", "virtserialport,chardev=shell,name=silt.shell", "-device", "qemu-xhci,id=usb"]
         self.process = subprocess.Popen([*map(str, command)], stdin=subprocess.DEVNULL)
         self.qmp, self.shell = None, None
 
     def __enter__(self):
         try:
-            self.qmp = connect(self.folder / "qmp").makefile("rw")
+            self.qmp = connect(self.sockets / "qmp").makefile("rw")
             self.qmp.readline()
             self.command("qmp_capabilities")
-            self.shell = connect(self.folder / "shell")
+            self.shell = connect(self.sockets / "shell")
         except BaseException:
-            self.process.kill()
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *_):
         self.process.kill()
         self.process.wait()
+        shutil.rmtree(self.sockets)
 
     def command(self, name, **arguments):
         """A command to qemu itself."""
@@ -172,7 +175,7 @@ class Machine:
         self.command("system_reset")
         # The old shell's answers end with it.
         self.shell.close()
-        self.shell = connect(self.folder / "shell")
+        self.shell = connect(self.sockets / "shell")
         self.wait_for_boot()
 
     def plug(self, stick, is_read_only=False, bytes_per_second=0):
