@@ -1,6 +1,5 @@
 //! A gzip-compressed layer read at random: through points at which decompression can start again.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +8,7 @@ use indexed_deflate::{AccessPointSpan, GzDecoder, GzIndexBuilder};
 use tarball::{DiffId, Digester};
 
 use crate::error::{LayerReadError, check_range};
+use crate::piece_cache::LayerPieces;
 use crate::place::LayerBytes;
 
 /// Compressed bytes between restart points, each of which keeps a window of 32 KiB: some 3 MiB of the layer.
@@ -17,27 +17,30 @@ const SPAN_BYTES: u64 = 1 << 20;
 const MAX_POINTS: u64 = 512;
 /// What is decompressed is kept in pieces of so many bytes.
 const PIECE_BYTES: usize = 256 << 10;
-/// So many of them.
-const MAX_PIECES: usize = 16;
 
 /// A layer and its restart points.
 pub(crate) struct GzipLayer {
     size_bytes: u64,
     state: Mutex<State>,
+    /// By number.
+    pieces: LayerPieces,
 }
 
 struct State {
     decoder: GzDecoder<BufReader<File>, Cursor<Vec<u8>>>,
     /// Where the decoder stands.
     at: u64,
-    /// By number; the one that was used last is at the end.
-    pieces: VecDeque<(u64, Arc<[u8]>)>,
 }
 
 impl GzipLayer {
     /// Decompresses all of `file` once. `None` where what comes out is not the layer: that is damaged, or
     /// has several members, which this cannot do. The layers of its image have `image_bytes` together.
-    pub(crate) fn index(file: File, diff_id: DiffId, image_bytes: u64) -> io::Result<Option<Self>> {
+    pub(crate) fn index(
+        file: File,
+        diff_id: DiffId,
+        image_bytes: u64,
+        pieces: LayerPieces,
+    ) -> io::Result<Option<Self>> {
         let span = SPAN_BYTES.max(image_bytes / MAX_POINTS);
         let mut index = Cursor::new(Vec::new());
         let Some(size_bytes) = build(&file, &mut index, span, diff_id) else { return Ok(None) };
@@ -45,8 +48,8 @@ impl GzipLayer {
         let mut file = file;
         file.rewind()?;
         let Ok(decoder) = GzDecoder::new(BufReader::new(file), index) else { return Ok(None) };
-        let state = State { decoder, at: 0, pieces: VecDeque::with_capacity(MAX_PIECES) };
-        Ok(Some(Self { size_bytes, state: Mutex::new(state) }))
+        let state = Mutex::new(State { decoder, at: 0 });
+        Ok(Some(Self { size_bytes, state, pieces }))
     }
 }
 
@@ -69,13 +72,6 @@ fn build(file: &File, index: &mut Cursor<Vec<u8>>, span: u64, diff_id: DiffId) -
 
 impl State {
     fn piece(&mut self, number: u64, size_bytes: u64) -> io::Result<Arc<[u8]>> {
-        if let Some(at) = self.pieces.iter().position(|(known, _)| *known == number)
-            && let Some(found) = self.pieces.remove(at)
-        {
-            let piece = found.1.clone();
-            self.pieces.push_back(found);
-            return Ok(piece);
-        }
         let start = number * PIECE_BYTES as u64;
         let length = usize::try_from(size_bytes - start).unwrap_or(usize::MAX).min(PIECE_BYTES);
         if self.at != start {
@@ -86,12 +82,7 @@ impl State {
         let mut piece = vec![0; length];
         self.decoder.read_exact(&mut piece)?;
         self.at = start + length as u64;
-        let piece: Arc<[u8]> = piece.into();
-        if self.pieces.len() >= MAX_PIECES {
-            self.pieces.pop_front();
-        }
-        self.pieces.push_back((number, piece.clone()));
-        Ok(piece)
+        Ok(piece.into())
     }
 }
 
@@ -106,8 +97,16 @@ impl LayerBytes for GzipLayer {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut done, mut at) = (0, offset);
         while done < buffer.len() {
-            let piece = state.piece(at / PIECE_BYTES as u64, size);
-            let piece = piece.map_err(|source| LayerReadError::Io { source })?;
+            let number = at / PIECE_BYTES as u64;
+            let piece = match self.pieces.get(number) {
+                Some(piece) => piece,
+                None => {
+                    let made = state.piece(number, size);
+                    let made = made.map_err(|source| LayerReadError::Io { source })?;
+                    self.pieces.add(number, made.clone());
+                    made
+                }
+            };
             let within = usize::try_from(at % PIECE_BYTES as u64).unwrap_or(0);
             let count = (piece.len() - within).min(buffer.len() - done);
             buffer[done..done + count].copy_from_slice(&piece[within..within + count]);
@@ -133,6 +132,10 @@ mod tests {
         file
     }
 
+    fn pieces() -> LayerPieces {
+        Arc::new(crate::piece_cache::PieceCache::default()).layer()
+    }
+
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(bytes).unwrap();
@@ -148,7 +151,8 @@ mod tests {
     fn every_place_reads_as_in_the_layer() {
         let bytes = numbers(1_500_000);
         let diff_id = DiffId(Digest::of(&bytes));
-        let layer = GzipLayer::index(file_with(&gzip(&bytes)), diff_id, 0).unwrap().unwrap();
+        let layer =
+            GzipLayer::index(file_with(&gzip(&bytes)), diff_id, 0, pieces()).unwrap().unwrap();
         assert_eq!(layer.size_bytes(), bytes.len() as u64);
         let mut seed = 12345usize;
         for _ in 0..200 {
@@ -166,13 +170,15 @@ mod tests {
     fn what_is_not_the_layer_is_left_to_others() {
         let (bytes, other) = (numbers(1000), numbers(2000));
         let diff_id = DiffId(Digest::of(&bytes));
-        assert!(GzipLayer::index(file_with(&gzip(&other)), diff_id, 0).unwrap().is_none());
+        assert!(
+            GzipLayer::index(file_with(&gzip(&other)), diff_id, 0, pieces()).unwrap().is_none()
+        );
         let zipped = gzip(&bytes);
         let cut = &zipped[..zipped.len() / 2];
-        assert!(GzipLayer::index(file_with(cut), diff_id, 0).unwrap().is_none());
+        assert!(GzipLayer::index(file_with(cut), diff_id, 0, pieces()).unwrap().is_none());
         // Several members.
         let (half, rest) = bytes.split_at(bytes.len() / 2);
         let members = [gzip(half), gzip(rest)].concat();
-        assert!(GzipLayer::index(file_with(&members), diff_id, 0).unwrap().is_none());
+        assert!(GzipLayer::index(file_with(&members), diff_id, 0, pieces()).unwrap().is_none());
     }
 }

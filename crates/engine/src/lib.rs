@@ -13,6 +13,7 @@ mod error;
 mod files;
 mod gzip_layer;
 mod http;
+mod piece_cache;
 mod place;
 mod podman;
 mod program;

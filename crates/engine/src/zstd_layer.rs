@@ -3,7 +3,6 @@
 //! Seekable archives and the layers that Podman and BuildKit call `zstd:chunked` are of this kind; what
 //! `zstd` writes by default is one frame, which this leaves to others.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tarball::{DiffId, Digester};
 
 use crate::error::LayerReadError;
+use crate::piece_cache::LayerPieces;
 use crate::place::LayerBytes;
 
 /// A frame that holds more is not decompressed for a few bytes of it.
@@ -19,8 +19,6 @@ const MAX_FRAME_BYTES: u64 = 2 << 20;
 const MAX_WINDOW_LOG: u32 = 21;
 /// So many frames are noted, at 16 bytes each.
 const MAX_FRAMES: usize = 512 << 10;
-/// What is kept of frames that were read last.
-const MAX_KEPT_BYTES: usize = 8 << 20;
 /// `0x184D2A50` to `0x184D2A5F` begin a frame that holds no data, and its length follows.
 const SKIPPABLE_MAGIC: u32 = 0x184d_2a50;
 
@@ -30,7 +28,10 @@ pub(crate) struct ZstdLayer {
     /// Where each begins, in the layer and in the file.
     frames: Vec<Frame>,
     file: File,
-    kept: Mutex<Kept>,
+    /// Frames that were decompressed, by number.
+    pieces: LayerPieces,
+    /// Taken by who places the file for reading.
+    seeking: Mutex<()>,
 }
 
 #[derive(Clone, Copy)]
@@ -39,17 +40,14 @@ struct Frame {
     stored_start: u64,
 }
 
-/// Frames that were decompressed; the one that was used last is at the end.
-#[derive(Default)]
-struct Kept {
-    frames: VecDeque<(usize, Arc<[u8]>)>,
-    bytes: usize,
-}
-
 impl ZstdLayer {
     /// Decompresses all of `file` once. `None` where what comes out is not the layer, or a frame is too
     /// large to be read for a part of it.
-    pub(crate) fn index(mut file: File, diff_id: DiffId) -> io::Result<Option<Self>> {
+    pub(crate) fn index(
+        mut file: File,
+        diff_id: DiffId,
+        pieces: LayerPieces,
+    ) -> io::Result<Option<Self>> {
         file.rewind()?;
         let mut reader = BufReader::with_capacity(128 << 10, file);
         let (mut frames, mut digester) = (Vec::new(), Digester::new());
@@ -69,14 +67,14 @@ impl ZstdLayer {
             return Ok(None);
         }
         let file = reader.into_inner();
-        Ok(Some(Self { size_bytes, frames, file, kept: Mutex::default() }))
+        Ok(Some(Self { size_bytes, frames, file, pieces, seeking: Mutex::default() }))
     }
 
     fn frame(&self, number: usize) -> io::Result<Arc<[u8]>> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(frame) = kept.get(number) {
+        if let Some(frame) = self.pieces.get(number as u64) {
             return Ok(frame);
         }
+        let _place = self.seeking.lock().unwrap_or_else(PoisonError::into_inner);
         let end = self.frames.get(number + 1).map_or(self.size_bytes, |next| next.start);
         let length = usize::try_from(end - self.frames[number].start).unwrap_or(usize::MAX);
         let mut file = &self.file;
@@ -85,7 +83,7 @@ impl ZstdLayer {
         let mut decoder = decoder(BufReader::new(file))?;
         decoder.read_exact(&mut bytes)?;
         let frame: Arc<[u8]> = bytes.into();
-        kept.add(number, frame.clone());
+        self.pieces.add(number as u64, frame.clone());
         Ok(frame)
     }
 }
@@ -124,25 +122,6 @@ fn skip(reader: &mut BufReader<File>) -> io::Result<bool> {
         io::copy(&mut reader.take(length), &mut io::sink())?;
     }
     Ok(is_skippable)
-}
-
-impl Kept {
-    fn get(&mut self, number: usize) -> Option<Arc<[u8]>> {
-        let at = self.frames.iter().position(|(known, _)| *known == number)?;
-        let found = self.frames.remove(at)?;
-        let frame = found.1.clone();
-        self.frames.push_back(found);
-        Some(frame)
-    }
-
-    fn add(&mut self, number: usize, frame: Arc<[u8]>) {
-        self.bytes += frame.len();
-        self.frames.push_back((number, frame));
-        while self.bytes > MAX_KEPT_BYTES || self.frames.len() > 256 {
-            let Some((_, oldest)) = self.frames.pop_front() else { break };
-            self.bytes -= oldest.len();
-        }
-    }
 }
 
 impl LayerBytes for ZstdLayer {
@@ -187,7 +166,8 @@ mod tests {
     }
 
     fn index(stored: &[u8], bytes: &[u8]) -> Option<ZstdLayer> {
-        ZstdLayer::index(file_with(stored), DiffId(Digest::of(bytes))).unwrap()
+        let pieces = Arc::new(crate::piece_cache::PieceCache::default()).layer();
+        ZstdLayer::index(file_with(stored), DiffId(Digest::of(bytes)), pieces).unwrap()
     }
 
     proptest! {

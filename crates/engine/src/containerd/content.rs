@@ -14,6 +14,7 @@ use tarball::{Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, Name};
 use crate::error::EngineError;
 use crate::files::read_document;
 use crate::gzip_layer::GzipLayer;
+use crate::piece_cache::PieceCache;
 use crate::place::{ImageRecord, LayerBytes};
 use crate::spool::{FileLayer, spool};
 use crate::zstd_layer::ZstdLayer;
@@ -26,6 +27,8 @@ const DECODER_MEMORY_BYTES: u64 = 16 << 20;
 /// The folder of the blobs.
 pub(super) struct Content {
     root: PathBuf,
+    /// Of layers that are decompressed when they are read.
+    pieces: Arc<PieceCache>,
 }
 
 /// What an image consists of, as its manifest says.
@@ -90,7 +93,7 @@ fn is_for_this_machine(manifest: &Descriptor) -> bool {
 
 impl Content {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, pieces: Arc::default() }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -143,14 +146,17 @@ impl Content {
         if compression == Compression::Gzip {
             let again = File::open(&path).map_err(file_error)?;
             if let Some(layer) =
-                GzipLayer::index(again, diff_id, image.stored_bytes()).map_err(file_error)?
+                GzipLayer::index(again, diff_id, image.stored_bytes(), self.pieces.layer())
+                    .map_err(file_error)?
             {
                 return Ok(Some(Arc::new(layer)));
             }
         }
         if compression == Compression::Zstd {
             let again = File::open(&path).map_err(file_error)?;
-            if let Some(layer) = ZstdLayer::index(again, diff_id).map_err(file_error)? {
+            if let Some(layer) =
+                ZstdLayer::index(again, diff_id, self.pieces.layer()).map_err(file_error)?
+            {
                 return Ok(Some(Arc::new(layer)));
             }
         }
