@@ -59,6 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         diff_id[0] = number;
         origins.push((Origin::Layer { diff_id, size: base.size() }, *base));
     }
+    origins.push((Origin::Itself { diff_id: [0; 32], size: target.size() }, &target));
     let mut delta = Vec::new();
     let compression = match std::env::var("ZSTD") {
         Ok(level) => Compression::Zstd { level: level.parse()? },
@@ -72,7 +73,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let limits = Limits { memory_bytes: 16 << 20, output_bytes: u64::MAX };
     let mut decoder = LayerDecoder::new(delta.as_slice(), &limits)?;
     let number = |origin: &Origin| usize::from(origin.diff_id()[0]);
-    let used: Vec<_> = decoder.needs().origins.iter().map(|o| bases[number(o)]).collect();
+    let bytes = |origin: &Origin| match origin.is_itself() {
+        true => &target as &dyn ReadAt,
+        false => bases[number(origin)],
+    };
+    let used: Vec<_> = decoder.needs().origins.iter().map(bytes).collect();
     let mut check = Check { target: &target, at: 0, is_right: true };
     while decoder.next_frame(&used, &mut check)?.is_some() {}
     println!("apply   {:>9.2?}  memory {}", start.elapsed(), decoder.needs().memory_bytes);

@@ -93,7 +93,8 @@ fn make_delta(bases: &[Vec<u8>], target: &Vec<u8>) -> Vec<u8> {
         effort: Effort::Default,
     };
     let matched = match_layer(target, &index, &options).unwrap();
-    let listed: Vec<_> = origins.iter().enumerate().map(|(i, o)| (origin(i, *o), *o)).collect();
+    let mut listed: Vec<_> = origins.iter().enumerate().map(|(i, o)| (origin(i, *o), *o)).collect();
+    listed.push((Origin::Itself { diff_id: [7; 32], size: target.size() }, target));
     let options = EncodeOptions {
         compression: Compression::Lzma2 { preset: 1 },
         memory_bytes: 16 << 20,

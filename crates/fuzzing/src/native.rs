@@ -134,12 +134,12 @@ pub fn stream_count() -> usize {
 const CODEC: u8 = 1;
 const WINDOW_LOG: u8 = 16;
 
-/// All streams, each zstd with a window of 64 KiB, and two origins of 1 MiB and 2^40 bytes.
+/// All streams, each zstd with a window of 64 KiB, two origins of 1 MiB and 2^40 bytes, and the layer itself.
 fn header_of_a_small_delta() -> Vec<u8> {
     let mut payload = vec![0];
     payload.extend([7; 32]);
-    // Output, memory, memory of regions, what frames store and make at most, and two origins.
-    for number in [1 << 20, 12 << 20, 2 << 20, 1 << 20, 1 << 20, 2] {
+    // Output, memory, memory of regions, what frames store and make at most, and three origins.
+    for number in [1 << 20, 12 << 20, 2 << 20, 1 << 20, 1 << 20, 3] {
         put_varint(&mut payload, number);
     }
     for (diff_id, size) in [(1, 1 << 20), (2, 1 << 40)] {
@@ -147,6 +147,7 @@ fn header_of_a_small_delta() -> Vec<u8> {
         payload.extend([diff_id; 32]);
         put_varint(&mut payload, size);
     }
+    payload.push(2);
     put_varint(&mut payload, stream_count() as u64);
     for (id, _) in (0..).zip(0..stream_count()) {
         payload.extend([id, CODEC, WINDOW_LOG]);

@@ -28,6 +28,10 @@ pub trait ImageTransaction {
     /// Starts a layer. With `size_bytes`, room is made for it at once.
     fn layer(&mut self, expect: DiffId, size_bytes: Option<u64>) -> Result<Self::Layer, SinkError>;
 
+    /// What was written of a layer and flushed, to be read while more is written; `None` where it was not
+    /// expected to be read.
+    fn read_back(&self, layer: &Self::Layer) -> Result<Option<Box<dyn ReadAt>>, SinkError>;
+
     /// Keeps what is there of a layer for a later transaction, where the place can do that.
     fn set_aside(&mut self, layer: Self::Layer);
 
@@ -113,6 +117,11 @@ impl ImageTransaction for Transaction {
 
     fn layer(&mut self, expect: DiffId, size_bytes: Option<u64>) -> Result<LayerWriter, SinkError> {
         Ok(Transaction::layer(self, expect, size_bytes)?)
+    }
+
+    fn read_back(&self, layer: &LayerWriter) -> Result<Option<Box<dyn ReadAt>>, SinkError> {
+        let (file, size_bytes) = layer.read_back()?;
+        Ok(Some(Box::new(FileBasis::with_size(file, size_bytes))))
     }
 
     fn set_aside(&mut self, layer: LayerWriter) {

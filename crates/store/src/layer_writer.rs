@@ -1,6 +1,7 @@
 //! Writing one layer into `tmp/`, hashed as it passes: each byte is written once. What an earlier
 //! load has left of the layer is compared with what comes, and only what differs is written.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -39,6 +40,8 @@ pub struct LayerWriter {
     block: Vec<u8>,
     taken_bytes: u64,
     written_bytes: u64,
+    /// Bytes that were written before their block was full, to be read.
+    flushed_bytes: u64,
 }
 
 /// A layer whose digest was right, not yet synced or in its place.
@@ -81,6 +84,7 @@ impl LayerWriter {
             block: Vec::with_capacity(BLOCK_SIZE),
             taken_bytes: 0,
             written_bytes: 0,
+            flushed_bytes: 0,
         })
     }
 
@@ -92,6 +96,13 @@ impl LayerWriter {
     /// How many bytes were taken in so far.
     pub fn taken_bytes(&self) -> u64 {
         self.taken_bytes
+    }
+
+    /// The layer's file, in which what was flushed can be read, and the size that it will have.
+    pub fn read_back(&self) -> Result<(File, u64), LayerError> {
+        let file = self.layer.as_file().try_clone();
+        let file = file.map_err(|error| failed("open", self.layer.path())(error))?;
+        Ok((file, self.size_bytes.unwrap_or(u64::MAX)))
     }
 
     /// Takes in the next bytes of the layer.
@@ -136,7 +147,7 @@ impl LayerWriter {
             size_bytes: self.taken_bytes,
             layer: self.layer,
             blocks,
-            written_bytes: self.written_bytes + blocks_size_bytes,
+            written_bytes: self.written_bytes + self.flushed_bytes + blocks_size_bytes,
             resumed_bytes: self.taken_bytes - self.written_bytes,
         })
     }
@@ -158,16 +169,22 @@ impl LayerWriter {
 
     fn flush_block(&mut self) -> Result<(), FileError> {
         let at = self.taken_bytes - self.block.len() as u64;
-        if !self.is_there(at) {
-            let written = self.layer.as_file().write_all_at(&self.block, at);
-            written.map_err(|error| failed("write", self.layer.path())(error))?;
-            self.written_bytes += self.block.len() as u64;
-        }
+        self.written_bytes += self.write_block(at)?;
         self.start_writing(at);
         self.digester.update(&self.block);
         self.blocks.block(&self.block)?;
         self.block.clear();
         Ok(())
+    }
+
+    /// Writes what there is of the block at hand, unless it is there; gives how many bytes that were.
+    fn write_block(&self, at: u64) -> Result<u64, FileError> {
+        if self.is_there(at) {
+            return Ok(0);
+        }
+        let written = self.layer.as_file().write_all_at(&self.block, at);
+        written.map_err(|error| failed("write", self.layer.path())(error))?;
+        Ok(self.block.len() as u64)
     }
 
     /// A long layer goes to the device while it is made, and not all at once at the end.
@@ -206,8 +223,10 @@ impl Write for LayerWriter {
         Ok(bytes.len())
     }
 
-    /// Nothing is readable before the layer is finished, so there is nothing to flush.
+    /// Makes all that was taken in readable by [`LayerWriter::read_back`]. Nobody else has a use for it.
     fn flush(&mut self) -> io::Result<()> {
+        let at = self.taken_bytes - self.block.len() as u64;
+        self.flushed_bytes += self.write_block(at).map_err(|error| io_error(error.into()))?;
         Ok(())
     }
 }

@@ -158,3 +158,30 @@ fn a_prune_frees_what_was_left_but_not_what_is_taken_up() {
     assert_eq!((pruned.leftovers.len(), pruned.freed_bytes), (1, 10 * BLOCK as u64));
     assert!(left(&store).is_empty());
 }
+
+#[test]
+fn what_was_flushed_can_be_read_while_more_is_written() {
+    use std::io::Write;
+    use std::os::unix::fs::FileExt;
+    let layer = long_layer(3);
+    let root = tempfile::tempdir().unwrap();
+    let store = create(root.path());
+    interrupt(&store, &layer, BLOCK + 9);
+    let mut transaction = store.begin().unwrap();
+    let mut writer = transaction.layer(diff_id(&layer), Some(layer.len() as u64)).unwrap();
+    let (file, size) = writer.read_back().unwrap();
+    assert_eq!(size, layer.len() as u64);
+    let mut taken = 0;
+    for length in [1, BLOCK - 1, 5, 0, BLOCK, 100] {
+        writer.write_all(&layer[taken..taken + length]).unwrap();
+        writer.flush().unwrap();
+        taken += length;
+        let mut found = vec![0; taken];
+        file.read_exact_at(&mut found, 0).unwrap();
+        assert!(found == layer[..taken], "{taken}");
+    }
+    writer.write_all(&layer[taken..]).unwrap();
+    transaction.finish_layer(writer).unwrap();
+    transaction.commit(vec![new_image(std::slice::from_ref(&layer), &["app"])]).unwrap();
+    assert_whole(&store);
+}

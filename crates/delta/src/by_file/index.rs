@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::names::{base_name, shared_components, without_versions};
+use super::sketch::Sketch;
 use super::{Choice, Counterpart};
 use crate::block_match::{BlockIndex, BlockIndexOptions, MatchError};
 use crate::cover::OriginId;
@@ -47,6 +48,8 @@ pub struct FileIndex<'a> {
     /// Sizes of the files that will be looked for.
     sizes: HashSet<u64>,
     blocks: OnceLock<Option<BlockIndex<'a>>>,
+    /// Of the files that were looked at for likeness.
+    sketches: Mutex<HashMap<FileRef, Sketch>>,
     /// Origins that were there from the start.
     base_count: usize,
 }
@@ -63,6 +66,7 @@ impl<'a> FileIndex<'a> {
             by_path: HashMap::new(),
             by_name: HashMap::new(),
             blocks: OnceLock::new(),
+            sketches: Mutex::new(HashMap::new()),
             base_count: origins.len(),
         };
         origins.iter().try_for_each(|origin| index.add(*origin))?;
@@ -71,7 +75,7 @@ impl<'a> FileIndex<'a> {
 
     /// Adds one more origin, topmost of all: a layer of the target that was matched before.
     pub fn add(&mut self, origin: &'a dyn ReadAt) -> Result<(), MatchError> {
-        let number = u32::try_from(self.origins.len()).unwrap_or(u32::MAX);
+        let number = self.origin_count();
         let error = |source| MatchError::Origin { origin: OriginId(number), source };
         let map = TarMap::of(origin).map_err(error)?;
         let hash = |member: &Member| match self.may_be_wanted(member) {
@@ -119,6 +123,26 @@ impl<'a> FileIndex<'a> {
             blocks => Some(blocks?),
         };
         Ok(self.blocks.get_or_init(|| blocks).as_ref())
+    }
+
+    pub(super) fn origin_count(&self) -> u32 {
+        u32::try_from(self.origins.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The sketch of a file, which `make` makes when it is first asked for.
+    pub(super) fn cached_sketch(
+        &self,
+        file: FileRef,
+        make: impl FnOnce() -> Result<Sketch, MatchError>,
+    ) -> Result<Sketch, MatchError> {
+        let sketches = || self.sketches.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = sketches().get(&file).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let sketch = make()?;
+        sketches().insert(file, sketch.clone());
+        Ok(sketch)
     }
 
     pub(super) fn origin(&self, origin: u32) -> &'a dyn ReadAt {

@@ -1,13 +1,16 @@
 //! Matching by file: which file of the old layers each file of a new layer came from.
 //!
 //! Identical contents are found by hash and never reach the byte matcher; what has a counterpart by
-//! path or by name is matched with it byte by byte; what is left, and what does not fit the memory
+//! path, by name or by a sketch of its contents is matched with it byte by byte; what is left, and what does not fit the memory
 //! budget, goes to the block matcher over all origins. The result is one list of covers.
 
 mod budget;
 mod index;
+mod likeness;
 mod names;
 mod pairs;
+mod sides;
+mod sketch;
 mod stream_pairs;
 mod streams;
 mod windows;
@@ -24,6 +27,7 @@ use crate::region::{Content, Region};
 use crate::tar_map::{BLOCK_BYTES, Member, TarMap, align};
 use index::FileRef;
 use pairs::{Pair, PairMatch};
+use sides::Sides;
 
 /// How a layer is to be matched.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +52,8 @@ pub enum Aim {
     ExactRuns,
 }
 
-/// Matches one new layer against the files of `index`.
+/// Matches one new layer against the files of `index`, and against its own: the origin that comes after
+/// those of the index is the layer itself, of which only what lies before is named.
 ///
 /// Fails only where the target or an origin cannot be read.
 pub fn match_layer(
@@ -57,11 +62,13 @@ pub fn match_layer(
     options: &MatchOptions,
 ) -> Result<Content, MatchError> {
     let map = TarMap::of(target).map_err(|source| MatchError::Target { source })?;
-    let choices = index.choose_counterparts(target, &map)?;
+    let mut choices = index.choose_counterparts(target, &map)?;
+    let sides = Sides { target, map: &map, index };
+    likeness::improve(&sides, &mut choices, options)?;
     let pairs: Vec<Pair> = (map.members.iter().zip(&choices))
-        .filter_map(|(member, choice)| Pair::of(index, member, choice))
+        .filter_map(|(member, choice)| Pair::of(&sides, member, choice))
         .collect();
-    let mut matched = pairs::match_all(target, index, &pairs, options)?.into_iter();
+    let mut matched = pairs::match_all(&sides, &pairs, options)?.into_iter();
 
     let mut covers = CoverList::default();
     let mut regions = Vec::new();
@@ -73,7 +80,7 @@ pub fn match_layer(
             Some(Counterpart::Same(file)) => {
                 covers.push(same_data_cover(index, member, file, target.size()));
             }
-            _ if Pair::of(index, member, choice).is_some() => {
+            _ if Pair::of(&sides, member, choice).is_some() => {
                 let PairMatch { covers: found, regions: made } = matched.next().unwrap_or_default();
                 found.into_iter().for_each(|cover| covers.push(cover));
                 regions.extend(made);

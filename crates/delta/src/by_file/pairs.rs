@@ -5,10 +5,10 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::budget::Budget;
-use super::index::{FileIndex, FileRef};
+use super::index::FileRef;
 use super::stream_pairs::match_by_streams;
 use super::windows::match_in_windows;
-use super::{Aim, Choice, Counterpart, MatchOptions};
+use super::{Aim, Choice, Counterpart, MatchOptions, Sides};
 use crate::block_match::MatchError;
 use crate::byte_match::{self, ByteCover, match_bytes, match_exact_runs};
 use crate::cover::{Cover, OriginId};
@@ -29,10 +29,10 @@ pub(super) struct Pair {
 
 impl Pair {
     /// The pair that a choice asks for, if it does.
-    pub(super) fn of(index: &FileIndex<'_>, member: &Member, choice: &Choice) -> Option<Self> {
+    pub(super) fn of(sides: &Sides<'_, '_>, member: &Member, choice: &Choice) -> Option<Self> {
         let old = match choice.data {
             Some(Counterpart::Same(_)) => return None,
-            Some(Counterpart::Like(old)) if !index.member(old).data.is_empty() => Some(old),
+            Some(Counterpart::Like(old)) if !sides.member(old).data.is_empty() => Some(old),
             _ => None,
         };
         let has_data = member.is_file() && !member.data.is_empty();
@@ -49,57 +49,53 @@ pub(super) struct PairMatch {
 
 /// How each pair matches, in order. A pair that the budget does not allow does not at all.
 pub(super) fn match_all(
-    target: &dyn ReadAt,
-    index: &FileIndex<'_>,
+    sides: &Sides<'_, '_>,
     pairs: &[Pair],
     options: &MatchOptions,
 ) -> Result<Vec<PairMatch>, MatchError> {
     let budget = Budget::new(options.memory_bytes);
-    pairs.par_iter().map(|pair| match_pair(target, index, pair, options, &budget)).collect()
+    pairs.par_iter().map(|pair| match_pair(sides, pair, options, &budget)).collect()
 }
 
 fn match_pair(
-    target: &dyn ReadAt,
-    index: &FileIndex<'_>,
+    sides: &Sides<'_, '_>,
     pair: &Pair,
     options: &MatchOptions,
     budget: &Budget,
 ) -> Result<PairMatch, MatchError> {
     // Without regions nothing depends on what kind of file it is.
-    let magic = if options.region_bytes > 0 { magic(target, &pair.new)? } else { None };
+    let magic = if options.region_bytes > 0 { magic(sides.target, &pair.new)? } else { None };
     if magic.is_some_and(may_hold_streams)
-        && let Some(found) = match_by_streams(target, index, pair, options, budget)?
+        && let Some(found) = match_by_streams(sides, pair, options, budget)?
     {
         return Ok(found);
     }
     let Some(old) = pair.old else { return Ok(PairMatch::default()) };
-    let old_range = &index.member(old).data;
+    let old_range = &sides.member(old).data;
     let (old_bytes, new_bytes) = (length(old_range), length(&pair.new));
     let with_references = references::memory_bytes(old_bytes, new_bytes);
     if magic == Some(*b"\x7fELF") && budget.allows(with_references) {
-        return budget
-            .with(with_references, || match_executables(target, index, &pair.new, old, options));
+        return budget.with(with_references, || match_executables(sides, &pair.new, old, options));
     }
     let needed = byte_match::memory_bytes(old_bytes, new_bytes);
     let covers = match old_bytes <= byte_match::MAX_OLD_BYTES && budget.allows(needed) {
-        true => budget.with(needed, || {
-            match_ranges(target, index, &pair.new, old.origin, old_range, options)
-        }),
-        false => match_in_windows(target, index, &pair.new, old, options, budget),
+        true => {
+            budget.with(needed, || match_ranges(sides, &pair.new, old.origin, old_range, options))
+        }
+        false => match_in_windows(sides, &pair.new, old, options, budget),
     };
     Ok(PairMatch { covers: covers?, regions: Vec::new() })
 }
 
 /// The covers of a range of the target by a range of an origin.
 pub(super) fn match_ranges(
-    target: &dyn ReadAt,
-    index: &FileIndex<'_>,
+    sides: &Sides<'_, '_>,
     new: &Range<u64>,
     origin: u32,
     old: &Range<u64>,
     options: &MatchOptions,
 ) -> Result<Vec<Cover>, MatchError> {
-    let (old_bytes, new_bytes) = read_both(target, index, new, origin, old)?;
+    let (old_bytes, new_bytes) = read_both(sides, new, origin, old)?;
     let covers = match options.aim {
         Aim::Differences => match_bytes(&old_bytes, &new_bytes, options.effort),
         Aim::ExactRuns => match_exact_runs(&old_bytes, &new_bytes, MIN_EXACT_BYTES),
@@ -124,14 +120,13 @@ fn to_covers(
 
 /// Makes a new executable out of an old one: as a region where that is better than covers.
 fn match_executables(
-    target: &dyn ReadAt,
-    index: &FileIndex<'_>,
+    sides: &Sides<'_, '_>,
     new_range: &Range<u64>,
     old_file: FileRef,
     options: &MatchOptions,
 ) -> Result<PairMatch, MatchError> {
-    let old_range = &index.member(old_file).data;
-    let (old, new) = read_both(target, index, new_range, old_file.origin, old_range)?;
+    let old_range = &sides.member(old_file).data;
+    let (old, new) = read_both(sides, new_range, old_file.origin, old_range)?;
     let origin = OriginId(old_file.origin);
     let plain = |covers| PairMatch {
         covers: to_covers(covers, new_range, old_file.origin, old_range),
@@ -151,20 +146,22 @@ fn match_executables(
 }
 
 fn read_both(
-    target: &dyn ReadAt,
-    index: &FileIndex<'_>,
+    sides: &Sides<'_, '_>,
     new: &Range<u64>,
     origin: u32,
     old: &Range<u64>,
 ) -> Result<(Vec<u8>, Vec<u8>), MatchError> {
-    let old = read_range(index.origin(origin), old)
+    let old = read_range(sides.origin(origin), old)
         .map_err(|source| MatchError::Origin { origin: OriginId(origin), source })?;
-    let new = read_range(target, new).map_err(|source| MatchError::Target { source })?;
+    let new = read_range(sides.target, new).map_err(|source| MatchError::Target { source })?;
     Ok((old, new))
 }
 
 /// The first bytes of a file that has as many.
-fn magic(target: &dyn ReadAt, new: &Range<u64>) -> Result<Option<[u8; MAGIC_BYTES]>, MatchError> {
+pub(super) fn magic(
+    target: &dyn ReadAt,
+    new: &Range<u64>,
+) -> Result<Option<[u8; MAGIC_BYTES]>, MatchError> {
     let mut magic = [0; MAGIC_BYTES];
     if length(new) < magic.len() as u64 {
         return Ok(None);

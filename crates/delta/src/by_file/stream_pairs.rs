@@ -1,27 +1,24 @@
 //! Files that may hold deflate streams, read for [`match_streams`] within the budget.
 
-use super::MatchOptions;
 use super::budget::Budget;
-use super::index::FileIndex;
 use super::pairs::{Pair, PairMatch, length, read_range};
 use super::streams::{Old, StreamLimits, StreamMatch, match_streams, memory_bytes};
+use super::{MatchOptions, Sides};
 use crate::block_match::MatchError;
 use crate::byte_match::MAX_OLD_BYTES;
 use crate::cover::OriginId;
-use crate::read_at::ReadAt;
 
 /// A stream that holds more than this many times its file is not matched by what it holds.
 const MAX_RATIO: u64 = 16;
 
 /// The match of a file by the deflate streams in it; `None` where there are none that are of use.
 pub(super) fn match_by_streams(
-    target: &dyn ReadAt,
-    index: &FileIndex<'_>,
+    sides: &Sides<'_, '_>,
     pair: &Pair,
     options: &MatchOptions,
     budget: &Budget,
 ) -> Result<Option<PairMatch>, MatchError> {
-    let old = pair.old.map(|old| (OriginId(old.origin), &index.member(old).data));
+    let old = pair.old.map(|old| (OriginId(old.origin), &sides.member(old).data));
     let (old_bytes, new_bytes) = (old.map_or(0, |(_, old)| length(old)), length(&pair.new));
     let plain_bytes = options.region_bytes.min(new_bytes.max(old_bytes).saturating_mul(MAX_RATIO));
     let (region_bytes, effort) = (options.region_bytes, options.effort);
@@ -31,9 +28,10 @@ pub(super) fn match_by_streams(
         return Ok(None);
     }
     budget.with(needed, || {
-        let new = read_range(target, &pair.new).map_err(|source| MatchError::Target { source })?;
+        let new =
+            read_range(sides.target, &pair.new).map_err(|source| MatchError::Target { source })?;
         let old = old.map(|(origin, range)| {
-            let bytes = read_range(index.origin(origin.0), range);
+            let bytes = read_range(sides.origin(origin.0), range);
             let bytes = bytes.map_err(|source| MatchError::Origin { origin, source })?;
             Ok((bytes, origin, range.start))
         });

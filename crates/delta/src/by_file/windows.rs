@@ -3,13 +3,11 @@
 use std::ops::Range;
 
 use super::budget::Budget;
-use super::index::FileIndex;
 use super::pairs::{length, match_ranges};
-use super::{FileRef, MatchOptions};
+use super::{FileRef, MatchOptions, Sides};
 use crate::block_match::MatchError;
 use crate::byte_match;
 use crate::cover::Cover;
-use crate::read_at::ReadAt;
 
 /// Old bytes that are searched for each new one: what was inserted or removed before moves a
 /// place by less than half of that, as a rule.
@@ -21,15 +19,14 @@ const MIN_WINDOW_BYTES: u64 = 256 << 10;
 /// The covers of a new file by an old one, where no window of the new file, and what of the old one lies
 /// around the same place, takes more than the budget has.
 pub(super) fn match_in_windows(
-    target: &dyn ReadAt,
-    index: &FileIndex<'_>,
+    sides: &Sides<'_, '_>,
     new: &Range<u64>,
     old: FileRef,
     options: &MatchOptions,
     budget: &Budget,
 ) -> Result<Vec<Cover>, MatchError> {
     let window = window_bytes(budget.total());
-    let old_range = &index.member(old).data;
+    let old_range = &sides.member(old).data;
     let mut covers = Vec::new();
     if window < MIN_WINDOW_BYTES {
         return Ok(covers);
@@ -39,9 +36,8 @@ pub(super) fn match_in_windows(
         let new_window = start..new.end.min(start + window);
         let old_window = around(new, &new_window, old_range, window * OLD_PER_NEW);
         let needed = byte_match::memory_bytes(length(&old_window), length(&new_window));
-        let found = budget.with(needed, || {
-            match_ranges(target, index, &new_window, old.origin, &old_window, options)
-        });
+        let found = budget
+            .with(needed, || match_ranges(sides, &new_window, old.origin, &old_window, options));
         covers.extend(found?);
         start = new_window.end;
     }

@@ -6,12 +6,12 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::DecodeError;
 use super::frame_run::{FrameError, FrameRun, State};
-use super::header::{self, Limits, Needs};
+use super::header::{self, Limits, Needs, Origin};
 use super::record::Record;
 use super::streams::StreamReaders;
 use super::stretch::Stretch;
 use crate::cover::OriginId;
-use crate::read_at::ReadAt;
+use crate::read_at::{ReadAt, ReadError, check_range};
 use crate::region::Content;
 
 /// Bytes of a frame before its streams: two digests and two lengths.
@@ -30,6 +30,23 @@ pub struct LayerDecoder<R> {
     frame_number: u64,
     frame: Vec<u8>,
     state: State,
+}
+
+/// The layer that is being made, up to the end of the last frame.
+struct Finished<'a> {
+    layer: &'a dyn ReadAt,
+    end: u64,
+}
+
+impl ReadAt for Finished<'_> {
+    fn size(&self) -> u64 {
+        self.end
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        check_range(self.end, offset, buffer.len())?;
+        self.layer.read_exact_at(buffer, offset)
+    }
 }
 
 /// A frame that was applied.
@@ -79,8 +96,9 @@ impl<R: Read> LayerDecoder<R> {
 
     /// Applies the next frame; `None` after the last one, when the delta has ended as it should.
     ///
-    /// `origins` are those of [`Needs::origins`], in that order. On an error, what was written of
-    /// the frame is of no use.
+    /// `origins` are those of [`Needs::origins`], in that order. [`Origin::Itself`] is read up to the
+    /// end of the frame before; `out` is flushed for it. On an error, what was written of the frame is of
+    /// no use.
     pub fn next_frame(
         &mut self,
         origins: &[&dyn ReadAt],
@@ -92,11 +110,16 @@ impl<R: Read> LayerDecoder<R> {
         if self.produced == self.needs.output_bytes {
             return self.expect_end().map(|()| None);
         }
+        if self.needs.reads_itself() {
+            out.flush().map_err(DecodeError::Output)?;
+        }
+        let finished = self.finished(origins);
+        let origins = self.readable(origins, &finished);
         let frame_offset = self.offset;
         let (output_bytes, output_digest) = self.read_frame()?;
         let end = self.produced + u64::from(output_bytes);
         let stretch = Stretch::of_layer(self.produced, end, out);
-        let mut run = FrameRun::new(&mut self.state, &self.frame, origins, stretch);
+        let mut run = FrameRun::new(&mut self.state, &self.frame, &origins, stretch);
         let (made, origins) = (run.run(), run.used_origins());
         let frame = self.frame_number;
         let digest = made.map_err(|error| match error {
@@ -133,6 +156,25 @@ impl<R: Read> LayerDecoder<R> {
             delta_bytes: self.offset,
             target_bytes: self.produced,
         }
+    }
+
+    /// The layer itself, as far as it is made.
+    fn finished<'a>(&self, origins: &[&'a dyn ReadAt]) -> Option<Finished<'a>> {
+        let itself = self.needs.origins.iter().position(Origin::is_itself)?;
+        origins.get(itself).map(|layer| Finished { layer: *layer, end: self.produced })
+    }
+
+    /// The origins, with no more of the layer itself than is made.
+    fn readable<'a>(
+        &self,
+        origins: &[&'a dyn ReadAt],
+        finished: &'a Option<Finished<'_>>,
+    ) -> Vec<&'a dyn ReadAt> {
+        let readable = |(origin, bytes): (&Origin, &&'a dyn ReadAt)| match finished {
+            Some(finished) if origin.is_itself() => finished as &dyn ReadAt,
+            _ => *bytes,
+        };
+        self.needs.origins.iter().zip(origins).map(readable).collect()
     }
 
     fn check_origins(&self, origins: &[&dyn ReadAt]) -> Result<(), DecodeError> {

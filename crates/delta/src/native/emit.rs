@@ -23,12 +23,19 @@ pub(super) struct ChangedHeader {
     pub(super) old: Option<(OriginId, u64)>,
 }
 
+/// What is read, but for what is inflated.
+pub(super) struct Origins<'a> {
+    pub(super) bytes: Vec<&'a dyn ReadAt>,
+    /// The one that is the layer itself.
+    pub(super) itself: Option<OriginId>,
+}
+
 /// Says a target from front to back, one operation after the other.
 pub(super) struct Emitter<'a> {
     layer: &'a dyn ReadAt,
     /// What is said at the moment, where that is not the layer: what a compressed member holds.
     pub(super) plain: Option<Vec<u8>>,
-    origins: Vec<&'a dyn ReadAt>,
+    origins: Origins<'a>,
     /// Members of origins, inflated; they are numbered after the layers.
     pub(super) inflated: Vec<Vec<u8>>,
     out: &'a mut dyn Write,
@@ -53,7 +60,7 @@ pub(super) struct Emitter<'a> {
 impl<'a> Emitter<'a> {
     pub(super) fn new(
         layer: &'a dyn ReadAt,
-        origins: Vec<&'a dyn ReadAt>,
+        origins: Origins<'a>,
         streams: StreamWriters,
         ledger: Ledger<STREAM_COUNT>,
         max_frame_stored_bytes: u32,
@@ -66,7 +73,7 @@ impl<'a> Emitter<'a> {
             max_frame_stored_bytes,
             out,
             streams,
-            cursors: Cursors::new(origins.len()),
+            cursors: Cursors::new(origins.bytes.len()),
             origins,
             headers: HeaderContext::default(),
             equal: EqualRun::default(),
@@ -141,6 +148,7 @@ impl<'a> Emitter<'a> {
 
     /// Says a cover, in as many operations as frames end within it.
     pub(super) fn cover(&mut self, cover: Cover) -> Result {
+        self.make_readable(cover.origin, cover.origin_end())?;
         let mut rest = cover;
         while rest.length > 0 {
             self.make_room(1)?;
@@ -306,6 +314,13 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
+    /// Ends the frame at hand where it makes what is about to be read: a device reads of the layer itself
+    /// what finished frames made.
+    pub(super) fn make_readable(&mut self, origin: OriginId, end: u64) -> Result {
+        let is_made = self.origins.itself != Some(origin) || end <= self.frame_start;
+        if is_made { Ok(()) } else { self.finish_frame() }
+    }
+
     pub(super) fn digest_piece(&mut self, piece: &[u8]) {
         if self.plain.is_none() {
             self.digest.update(piece);
@@ -361,15 +376,15 @@ impl<'a> Emitter<'a> {
     /// The bytes of an origin: layers are numbered first, then what is inflated.
     pub(super) fn origin(&self, origin: OriginId) -> &dyn ReadAt {
         let number = origin.0 as usize;
-        match number.checked_sub(self.origins.len()) {
-            None => self.origins[number],
+        match number.checked_sub(self.origins.bytes.len()) {
+            None => self.origins.bytes[number],
             Some(inflated) => &self.inflated[inflated],
         }
     }
 
     /// Layers, and what is inflated.
     pub(super) fn origin_count(&self) -> usize {
-        self.origins.len() + self.inflated.len()
+        self.origins.bytes.len() + self.inflated.len()
     }
 
     /// What is being said: the layer, or what a compressed member holds.

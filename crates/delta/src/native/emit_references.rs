@@ -13,6 +13,7 @@ use crate::region::References;
 impl Emitter<'_> {
     /// Says an executable of `length` bytes.
     pub(super) fn executable(&mut self, references: &References, length: u64) -> Result {
+        self.make_readable(references.origin, references.old.end)?;
         self.make_room(Predictor::MAX_PIECE_BYTES)?;
         self.begin_executable(references, length);
         if self.plain.is_none() {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::MAX_FRAME_OUTPUT_BYTES;
-use super::emit::{ChangedHeader, Emitter, piece_length};
+use super::emit::{ChangedHeader, Emitter, Origins, piece_length};
 use super::header::{MAX_ORIGINS, Needs, Origin};
 use super::streams::{Compression, STREAM_COUNT, StreamTable, StreamWriters};
 use super::tar_header::body_bytes;
@@ -75,6 +75,12 @@ pub enum EncodeError {
         /// How many.
         origins: usize,
     },
+    /// An origin is read that was not given.
+    #[error("the delta would read an origin {number} that is not given")]
+    UnknownOrigin {
+        /// Its number.
+        number: u32,
+    },
     /// A member that was inflated before can no longer be.
     #[error("cannot inflate a compressed member")]
     Inflate(#[source] InflateError),
@@ -97,7 +103,8 @@ pub(super) type Result<T = ()> = std::result::Result<T, EncodeError>;
 /// Writes the delta that makes `target` out of `origins`, as `matched` says they are alike.
 ///
 /// `origins` are pairs of what the header is to say and the bytes themselves, numbered as in the
-/// covers; those that no cover reads are left out of the header. `target_digest` is the SHA-256 of
+/// covers; those that no cover reads are left out of the header. [`Origin::Itself`] is one of them where
+/// covers read the target. `target_digest` is the SHA-256 of
 /// the target.
 pub fn encode(
     target: &dyn ReadAt,
@@ -107,11 +114,13 @@ pub fn encode(
     options: &EncodeOptions,
     out: &mut dyn Write,
 ) -> Result<EncodeReport> {
-    let (used, content) = renumber(matched, origins.len());
+    let (used, content) = renumber(matched, origins.len())?;
     if used.len() > MAX_ORIGINS {
         return Err(EncodeError::TooManyOrigins { origins: used.len() });
     }
-    let listed = used.iter().map(|i| origins[*i].0).collect();
+    let listed: Vec<Origin> = used.iter().map(|i| origins[*i].0).collect();
+    let itself = (0..).zip(&listed).find(|(_, origin)| origin.is_itself());
+    let itself = itself.map(|(number, _)| OriginId(number));
     let has_regions = !content.regions.is_empty();
     let table = StreamTable::for_output(target.size(), options.compression, has_regions);
     let resident_bytes = content.resident_bytes();
@@ -123,7 +132,9 @@ pub fn encode(
     out.write_all(&header).map_err(EncodeError::Write)?;
     let bytes = used.iter().map(|i| origins[*i].1).collect();
     let ledger = Ledger::new(KindMap::of(target)?);
-    let emitter = Emitter::new(target, bytes, streams, ledger, needs.max_frame_stored_bytes, out);
+    let origins = Origins { bytes, itself };
+    let max_frame_stored_bytes = needs.max_frame_stored_bytes;
+    let emitter = Emitter::new(target, origins, streams, ledger, max_frame_stored_bytes, out);
     let mut timeline = Timeline { emitter };
     timeline.stretch(&content, target.size())?;
     timeline.emitter.finish_frame()?;
@@ -146,14 +157,18 @@ fn within(options: &EncodeOptions, mut needs: Needs) -> Result<Needs> {
 }
 
 /// The origins that are read, in order, and the content numbered by them.
-fn renumber(content: &Content, origin_count: usize) -> (Vec<usize>, Content) {
+fn renumber(content: &Content, origin_count: usize) -> Result<(Vec<usize>, Content)> {
     let mut is_used = vec![false; origin_count];
     let mut renumbered = content.clone();
-    renumbered.for_each_origin(&mut |origin| {
-        if let Some(used) = is_used.get_mut(origin.0 as usize) {
-            *used = true;
-        }
+    let mut unknown = None;
+    renumbered.for_each_origin(&mut |origin| match is_used.get_mut(origin.0 as usize) {
+        Some(used) => *used = true,
+        None if origin.as_inflated().is_none() => unknown = Some(origin.0),
+        None => {}
     });
+    if let Some(number) = unknown {
+        return Err(EncodeError::UnknownOrigin { number });
+    }
     let used: Vec<usize> = (0..origin_count).filter(|i| is_used[*i]).collect();
     renumbered.for_each_origin(&mut |origin| {
         let number = match origin.as_inflated() {
@@ -162,7 +177,7 @@ fn renumber(content: &Content, origin_count: usize) -> (Vec<usize>, Content) {
         };
         *origin = OriginId(u32::try_from(number).unwrap_or(u32::MAX));
     });
-    (used, renumbered)
+    Ok((used, renumbered))
 }
 
 /// Walks over a target and decides which operation comes next.

@@ -27,6 +27,7 @@ const OTHER_BYTES: u64 = 256 << 10;
 
 const ORIGIN_LAYER: u8 = 0;
 const ORIGIN_PRODUCED: u8 = 1;
+const ORIGIN_ITSELF: u8 = 2;
 
 /// Where the bytes that a delta copies come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,20 +48,36 @@ pub enum Origin {
         /// Bytes of its uncompressed tar.
         size: u64,
     },
+    /// The layer that is being made, as far as finished frames have made it.
+    Itself {
+        /// SHA-256 of its uncompressed tar.
+        diff_id: [u8; 32],
+        /// Bytes of its uncompressed tar, when all is made.
+        size: u64,
+    },
 }
 
 impl Origin {
     /// SHA-256 of the layer's uncompressed tar.
     pub fn diff_id(&self) -> &[u8; 32] {
         match self {
-            Self::Layer { diff_id, .. } | Self::Produced { diff_id, .. } => diff_id,
+            Self::Layer { diff_id, .. }
+            | Self::Produced { diff_id, .. }
+            | Self::Itself { diff_id, .. } => diff_id,
         }
+    }
+
+    /// Whether it is the layer that is being made.
+    pub fn is_itself(&self) -> bool {
+        matches!(self, Self::Itself { .. })
     }
 
     /// Bytes of the layer's uncompressed tar.
     pub fn size(&self) -> u64 {
         match self {
-            Self::Layer { size, .. } | Self::Produced { size, .. } => *size,
+            Self::Layer { size, .. } | Self::Produced { size, .. } | Self::Itself { size, .. } => {
+                *size
+            }
         }
     }
 }
@@ -132,9 +149,9 @@ impl Needs {
         (fixed + OTHER_BYTES).saturating_add(self.resident_bytes)
     }
 
-    /// Whether layers of the target are read back.
-    pub fn readback(&self) -> bool {
-        self.origins.iter().any(|origin| matches!(origin, Origin::Produced { .. }))
+    /// Whether what finished frames have made is read back.
+    pub fn reads_itself(&self) -> bool {
+        self.origins.iter().any(Origin::is_itself)
     }
 
     /// The header as it stands before the frames.
@@ -161,6 +178,11 @@ impl Needs {
         for origin in &self.origins {
             match origin {
                 Origin::Layer { .. } => out.push(ORIGIN_LAYER),
+                // The rest stands in this header already.
+                Origin::Itself { .. } => {
+                    out.push(ORIGIN_ITSELF);
+                    continue;
+                }
                 Origin::Produced { layer, .. } => {
                     out.push(ORIGIN_PRODUCED);
                     varint::put(&mut out, (*layer).into());
@@ -183,7 +205,9 @@ impl Needs {
         let max_frame_stored_bytes = varint::take(rest)?.try_into().ok()?;
         let max_frame_output_bytes = varint::take(rest)?.try_into().ok()?;
         let origin_count = varint::take(rest).filter(|count| *count <= MAX_ORIGINS as u64)?;
-        let origins = (0..origin_count).map(|_| parse_origin(rest)).collect::<Option<_>>()?;
+        let itself = Origin::Itself { diff_id: output_digest, size: output_bytes };
+        let origins = (0..origin_count).map(|_| parse_origin(rest, itself));
+        let origins = origins.collect::<Option<_>>()?;
         let streams = StreamTable::take(rest)?;
         // Bytes after the stream table are for later versions, which say by a feature bit whether
         // they may be passed over.
@@ -219,12 +243,13 @@ impl Needs {
     }
 }
 
-fn parse_origin(rest: &mut &[u8]) -> Option<Origin> {
+fn parse_origin(rest: &mut &[u8], itself: Origin) -> Option<Origin> {
     let (kind, after) = rest.split_first()?;
     *rest = after;
     let layer = match *kind {
         ORIGIN_LAYER => None,
         ORIGIN_PRODUCED => Some(u32::try_from(varint::take(rest)?).ok()?),
+        ORIGIN_ITSELF => return Some(itself),
         _ => return None,
     };
     let (diff_id, size) = (take_array(rest)?, varint::take(rest)?);

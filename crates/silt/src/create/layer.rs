@@ -198,7 +198,7 @@ impl<'a> Maker<'a> {
         let options = encode_options(self.options, level);
         let digest = *target.diff_id.0.as_bytes();
         let mut out = BufWriter::new(&*self.scratch);
-        let origins = self.origins_with(pool);
+        let origins = self.origins_with(target, pool);
         let encoded = encode(target, digest, &origins, matched, &options, &mut out)?;
         out.flush().map_err(scratch_error)?;
         report.delta_bytes = encoded.delta_bytes;
@@ -212,9 +212,15 @@ impl<'a> Maker<'a> {
         Ok(())
     }
 
-    /// What is shared comes after all layers, whose numbers are settled.
-    fn origins_with<'b>(&'b self, pool: Option<&'b Pool>) -> Vec<(Origin, &'b dyn ReadAt)> {
+    /// What is there already, as it was numbered; then the layer itself; then what is shared.
+    fn origins_with<'b>(
+        &'b self,
+        target: &'b SourceLayer,
+        pool: Option<&'b Pool>,
+    ) -> Vec<(Origin, &'b dyn ReadAt)> {
         let mut origins: Vec<(Origin, &dyn ReadAt)> = self.origins.clone();
+        let (diff_id, size) = (*target.diff_id.0.as_bytes(), target.size());
+        origins.push((Origin::Itself { diff_id, size }, bytes_of(target)));
         origins.extend(pool.map(|pool| (pool.origin(), &pool.bytes as &dyn ReadAt)));
         origins
     }
@@ -226,7 +232,7 @@ impl<'a> Maker<'a> {
         matched: &Content,
         pool: Option<&Pool>,
     ) -> Result<(DeltaLayer, LayerReport), CreateError> {
-        let (number, level) = (self.origins.len(), self.options.level);
+        let (number, level) = (self.origins.len() + 1, self.options.level);
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         let fill = |content: &Content| match pool {
             Some(pool) => pool.fill(content, target.size(), OriginId(number)),
@@ -291,7 +297,7 @@ impl<'a> Maker<'a> {
         self.seek_to_delta()?;
         let delta = io::BufReader::with_capacity(128 << 10, &*self.scratch).take(delta_bytes);
         match self.options.format {
-            DeltaFormat::Silt => self.apply_native(delta, pool, &mut made)?,
+            DeltaFormat::Silt => self.apply_native(target, delta, pool, &mut made)?,
             DeltaFormat::Balena => {
                 let basis = Concat::new(self.base.concatenated());
                 let limits = ApplyLimits { max_output_bytes: target.size() };
@@ -304,8 +310,10 @@ impl<'a> Maker<'a> {
         if made == layer { Ok(()) } else { Err(CreateError::Unproven { layer, made }) }
     }
 
+    /// What it reads of itself is read of the target: the digests of frames say that it is the same.
     fn apply_native(
         &self,
+        target: &SourceLayer,
         delta: impl Read,
         pool: Option<&Pool>,
         made: &mut Digester,
@@ -313,7 +321,7 @@ impl<'a> Maker<'a> {
         let limits =
             Limits { memory_bytes: self.options.apply_memory_bytes, output_bytes: u64::MAX };
         let mut decoder = LayerDecoder::new(delta, &limits)?;
-        let all = self.origins_with(pool);
+        let all = self.origins_with(target, pool);
         let bytes_of = |wanted: &Origin| {
             let found = all.iter().find(|(origin, _)| origin == wanted);
             found.map(|(_, bytes)| *bytes)

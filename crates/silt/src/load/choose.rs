@@ -178,7 +178,7 @@ impl Chooser<'_, '_> {
             self.heads.insert((number, index), head);
         }
         let origins = self.heads.get(&(number, index)).map(|needs| needs.origins.iter());
-        let diff_ids = origins.into_iter().flatten();
+        let diff_ids = origins.into_iter().flatten().filter(|origin| !origin.is_itself());
         Ok(Some(diff_ids.map(|o| DiffId(Digest::from_bytes(*o.diff_id()))).collect()))
     }
 

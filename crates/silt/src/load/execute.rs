@@ -101,7 +101,9 @@ fn is_worth_resuming(error: &LoadError, progress: &dyn Progress) -> bool {
 /// The layers that this load makes and then reads: those that deltas of others are applied to.
 fn read_again(plan: &LoadPlan) -> HashSet<DiffId> {
     let layers = || plan.images.iter().flat_map(|image| &image.layers);
-    let origins: HashSet<DiffId> = layers().flat_map(|layer| layer.kept_layers()).collect();
+    let kept = layers().flat_map(|layer| layer.kept_layers());
+    let themselves = layers().filter(|layer| layer.reads_itself()).map(|layer| layer.diff_id);
+    let origins: HashSet<DiffId> = kept.chain(themselves).collect();
     let made = layers().filter(|layer| layer.action != Action::Present);
     made.map(|layer| layer.diff_id).filter(|layer| origins.contains(layer)).collect()
 }
@@ -158,7 +160,7 @@ fn hold_all(sink: &mut impl ImageTransaction, plan: &LoadPlan) -> Result<Vec<Pin
 fn needed_by(layer: &LayerPlan) -> Vec<DiffId> {
     match &layer.action {
         Action::Repair(Repair::Blocks { from, .. }) => [&[layer.diff_id], &*from.origins].concat(),
-        Action::Repair(Repair::Whole { from }) => from.origins.to_vec(),
+        Action::Repair(Repair::Whole { from }) => layer.read_layers(&from.origins),
         Action::Repair(Repair::Digests) => vec![layer.diff_id],
         Action::Repair(Repair::Impossible { .. }) => Vec::new(),
         _ => layer.kept_layers(),
@@ -215,8 +217,10 @@ impl Job<'_> {
     /// Makes the layer as a new file.
     fn make_new<T: ImageTransaction>(&self, sink: &mut T) -> Result<(), LoadError> {
         let layer = sink.layer(self.layer.diff_id, self.layer.size_bytes)?;
+        let itself = if self.layer.reads_itself() { sink.read_back(&layer)? } else { None };
+        let itself = itself.map(Arc::from);
         let mut out = Counted { inner: layer, progress: self.progress };
-        if let Err(error) = self.produce(sink, &mut out) {
+        if let Err(error) = self.produce(sink, itself, &mut out) {
             if is_worth_resuming(&error, self.progress) {
                 sink.set_aside(out.inner);
             }
@@ -225,14 +229,21 @@ impl Job<'_> {
         self.finish(sink, out.inner)
     }
 
-    /// Writes all bytes of the layer to `out`.
-    fn produce<T: ImageTransaction>(&self, sink: &T, out: &mut dyn Write) -> Result<(), LoadError> {
+    /// Writes all bytes of the layer to `out`; they can be read again through `itself`.
+    fn produce<T: ImageTransaction>(
+        &self,
+        sink: &T,
+        itself: Option<Arc<dyn ReadAt>>,
+        out: &mut dyn Write,
+    ) -> Result<(), LoadError> {
         match &self.layer.action {
-            Action::Rebuild { format, origins, .. } => self.rebuild(sink, *format, origins, out),
+            Action::Rebuild { format, origins, .. } => {
+                self.rebuild(sink, *format, origins, itself, out)
+            }
             Action::Copy { .. } => self.copy(sink, out),
             Action::Repair(Repair::Blocks { from, .. } | Repair::Whole { from }) => {
                 match from.format {
-                    Some(format) => self.rebuild(sink, format, &from.origins, out),
+                    Some(format) => self.rebuild(sink, format, &from.origins, itself, out),
                     None => self.write(out),
                 }
             }
@@ -268,7 +279,7 @@ impl Job<'_> {
         let mended = self.step("Repairing", || {
             let inner = sink.repair(self.layer.diff_id)?;
             let mut out = Counted { inner, progress: self.progress };
-            self.produce(sink, &mut out)?;
+            self.produce(sink, None, &mut out)?;
             Ok(out.inner)
         })?;
         self.step("Reading again", || Ok(sink.finish_repair(mended, self.progress)?))
@@ -291,7 +302,7 @@ impl Job<'_> {
     fn prove<T: ImageTransaction>(&self, sink: &T) -> Result<(), LoadError> {
         let expected = self.layer.diff_id;
         let mut out = Counted { inner: Digester::new(), progress: self.progress };
-        self.produce(sink, &mut out)?;
+        self.produce(sink, None, &mut out)?;
         let found = DiffId(out.inner.finish());
         match found == expected {
             true => Ok(()),
@@ -326,9 +337,10 @@ impl Job<'_> {
         sink: &T,
         format: DeltaFormat,
         origins: &[DiffId],
+        itself: Option<Arc<dyn ReadAt>>,
         out: &mut dyn Write,
     ) -> Result<(), LoadError> {
-        let bases = self.open_origins(sink, origins)?;
+        let bases = self.open_origins(sink, origins, itself)?;
         let mut tar = self.candidate.open_layer(self.index)?;
         let delta_layer = self.candidate.diff_id(self.index);
         with_member(format, delta_layer, &mut tar, |member| match format {
@@ -362,7 +374,8 @@ impl Job<'_> {
             source => {
                 let suspects = suspects(&source).into_iter().map(|origin| origin.0 as usize);
                 let suspects = suspects.filter_map(|i| Some((*bases.get(i)?, *origins.get(i)?)));
-                let damaged = suspects.filter(|(base, origin)| !is_whole(*base, *origin));
+                let damaged =
+                    suspects.filter(|(base, origin)| *origin != layer && !is_whole(*base, *origin));
                 let origins: Vec<DiffId> = damaged.map(|(_, origin)| origin).collect();
                 match origins.first().map(|origin| (*origin, changed_files(*origin))) {
                     Some((layer, files)) if !files.is_empty() => {
@@ -422,7 +435,8 @@ impl Job<'_> {
             ) => return self.base_damaged(sink, self.layer.diff_id),
             _ => &[],
         };
-        let opened = match self.open_origins(sink, origins) {
+        let origins = &self.layer.read_layers(origins);
+        let opened = match self.open_origins(sink, origins, None) {
             Ok(opened) => opened,
             Err(error) => return error,
         };
@@ -442,8 +456,12 @@ impl Job<'_> {
         &self,
         sink: &impl ImageTransaction,
         origins: &[DiffId],
+        itself: Option<Arc<dyn ReadAt>>,
     ) -> Result<Vec<Arc<dyn ReadAt + '_>>, LoadError> {
         let mut open: HashMap<DiffId, Arc<dyn ReadAt + '_>> = HashMap::new();
+        if let Some(itself) = itself {
+            open.insert(self.layer.diff_id, itself);
+        }
         for layer in origins {
             if let Entry::Vacant(place) = open.entry(*layer) {
                 place.insert(self.open_origin(sink, *layer)?);

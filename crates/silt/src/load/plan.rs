@@ -443,6 +443,13 @@ impl Planner<'_> {
         let mut missing = Vec::new();
         for (number, origin) in (0u32..).zip(&needs.origins) {
             let diff_id = DiffId(Digest::from_bytes(*origin.diff_id()));
+            if origin.is_itself() {
+                origins.push(layer);
+                continue;
+            }
+            if diff_id == layer {
+                return Err(LoadError::OriginTooEarly { layer, origin: diff_id });
+            }
             if let Some(place) = candidate.shared_layer(diff_id) {
                 self.shared_bytes(candidate, place, diff_id, origin.size(), needs.memory_bytes)?;
                 origins.push(diff_id);
@@ -525,11 +532,25 @@ impl LayerPlan {
         }
     }
 
+    /// The layers that a delta of this one reads, without what it reads of itself.
+    pub(super) fn read_layers(&self, origins: &[DiffId]) -> Vec<DiffId> {
+        origins.iter().copied().filter(|origin| *origin != self.diff_id).collect()
+    }
+
+    /// Whether it is read again while it is made.
+    pub(super) fn reads_itself(&self) -> bool {
+        match &self.action {
+            Action::Rebuild { origins, .. } => origins.contains(&self.diff_id),
+            Action::Repair(Repair::Whole { from }) => from.origins.contains(&self.diff_id),
+            _ => false,
+        }
+    }
+
     /// The layers that must be whole for this one to come out right, itself among them if it is kept.
     pub(super) fn kept_layers(&self) -> Vec<DiffId> {
         match &self.action {
             Action::Present | Action::Copy { .. } => vec![self.diff_id],
-            Action::Rebuild { origins, .. } => origins.to_vec(),
+            Action::Rebuild { origins, .. } => self.read_layers(origins),
             Action::Write { .. } | Action::Repair(_) => Vec::new(),
         }
     }

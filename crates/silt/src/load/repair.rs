@@ -86,7 +86,12 @@ impl Planner<'_> {
             Health::Damaged(_) | Health::Lost => match self.making(of) {
                 Ok((size_bytes, action)) => {
                     let repair = match (health, Making::of(&action)) {
-                        (Health::Damaged(ranges), Some(from)) => Repair::Blocks { ranges, from },
+                        // What reads itself would read what is damaged.
+                        (Health::Damaged(ranges), Some(from))
+                            if !from.origins.contains(&diff_id) =>
+                        {
+                            Repair::Blocks { ranges, from }
+                        }
                         (_, Some(from)) => Repair::Whole { from },
                         (_, None) => {
                             return Ok(LayerPlan { diff_id, size_bytes: Some(size_bytes), action });

@@ -209,6 +209,14 @@ impl ImageTransaction for EngineTransaction<'_> {
         Ok(EngineLayerWriter { expect, size_bytes, upload, transcoder, digester, copy })
     }
 
+    fn read_back(&self, layer: &EngineLayerWriter) -> Result<Option<Box<dyn ReadAt>>, SinkError> {
+        let Some(copy) = &layer.copy else { return Ok(None) };
+        let copy = copy
+            .try_clone()
+            .map_err(|source| EngineError::Spool { path: std::env::temp_dir(), source })?;
+        Ok(Some(Box::new(FileBasis::with_size(copy, layer.size_bytes))))
+    }
+
     fn set_aside(&mut self, _: EngineLayerWriter) {}
 
     fn finish_layer(&mut self, layer: EngineLayerWriter) -> Result<(), SinkError> {

@@ -1,0 +1,165 @@
+//! Counterparts by contents: for what has none by path or name, or where another file is much more like it.
+//!
+//! Files of the layer itself that come before count as old ones: two programs of one release are often
+//! more like one another than like what they were before.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use super::index::FileRef;
+use super::sketch::{SKETCH_LENGTH, Sketch};
+use super::{Aim, Choice, Counterpart, MatchOptions, Sides};
+use crate::block_match::MatchError;
+use crate::cover::OriginId;
+use crate::deflate::may_hold_streams;
+use crate::effort::Effort;
+use crate::tar_map::Member;
+
+/// Smaller files are found by what lies in the compressor's window.
+const MIN_FILE_BYTES: u64 = 16 << 10;
+/// So many files are looked at, the largest ones.
+const MAX_FILES: usize = 1 << 16;
+/// A number that more files have says nothing.
+const MAX_FILES_PER_NUMBER: usize = 32;
+/// Less is no likeness.
+const MIN_IN_COMMON: usize = SKETCH_LENGTH / 8;
+/// What has the path or the name is the better guess unless another file has so many more in common.
+const MIN_ADVANTAGE: usize = SKETCH_LENGTH / 4;
+
+/// Gives files another counterpart where their contents say so.
+pub(super) fn improve(
+    sides: &Sides<'_, '_>,
+    choices: &mut [Choice],
+    options: &MatchOptions,
+) -> Result<(), MatchError> {
+    if options.aim != Aim::Differences || options.effort == Effort::Fast {
+        return Ok(());
+    }
+    let wanted = wanted(sides, choices);
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let files = candidates(sides, choices);
+    let sketches: Vec<Sketch> =
+        files.par_iter().map(|file| sides.sketch(*file)).collect::<Result<_, _>>()?;
+    let index = Numbers::of(&sketches);
+    let sketch_of = |file: FileRef| files.binary_search(&file).ok().map(|i| &sketches[i]);
+    for member in wanted {
+        let new = FileRef { origin: sides.itself(), member };
+        let Some(sketch) = sketch_of(new) else { continue };
+        let choice = &mut choices[member as usize];
+        let chosen = match choice.data {
+            Some(Counterpart::Like(old)) => sketch_of(old).map_or(0, |old| old.in_common(sketch)),
+            _ => 0,
+        };
+        let Some((best, common)) = index.most_like(sketch, files.partition_point(|f| *f < new))
+        else {
+            continue;
+        };
+        let needed = match choice.data {
+            Some(_) => chosen + MIN_ADVANTAGE,
+            None => MIN_IN_COMMON,
+        };
+        if common >= needed && sides.may_be_read(files[best])? {
+            choice.data = Some(Counterpart::Like(files[best]));
+        }
+    }
+    Ok(())
+}
+
+/// The files of the target whose contents are not found elsewhere.
+fn wanted(sides: &Sides<'_, '_>, choices: &[Choice]) -> Vec<u32> {
+    let is_wanted = |member: &Member, choice: &Choice| {
+        is_large_file(member) && !matches!(choice.data, Some(Counterpart::Same(_)))
+    };
+    let members = (0..).zip(sides.map.members.iter().zip(choices));
+    members.filter(|(_, (member, choice))| is_wanted(member, choice)).map(|(i, _)| i).collect()
+}
+
+fn is_large_file(member: &Member) -> bool {
+    member.is_file() && member.data.end - member.data.start >= MIN_FILE_BYTES
+}
+
+/// The files that may be counterparts, in order, those of the layer itself last. What came over
+/// unchanged is the ancestor of nothing else.
+fn candidates(sides: &Sides<'_, '_>, choices: &[Choice]) -> Vec<FileRef> {
+    let mut same: Vec<FileRef> = choices
+        .iter()
+        .filter_map(|choice| match choice.data {
+            Some(Counterpart::Same(file)) => Some(file),
+            _ => None,
+        })
+        .collect();
+    same.sort_unstable();
+    let mut files = Vec::new();
+    for origin in 0..=sides.itself() {
+        let members = (0..).zip(&sides.map_of(origin).members);
+        let large = members.filter(|(_, member)| is_large_file(member));
+        let refs = large.map(|(member, _)| FileRef { origin, member });
+        files.extend(refs.filter(|file| same.binary_search(file).is_err()));
+    }
+    if files.len() > MAX_FILES {
+        files.sort_by_key(|file| std::cmp::Reverse(sides.size(*file)));
+        files.truncate(MAX_FILES);
+        files.sort_unstable();
+    }
+    files
+}
+
+/// Which sketches have a number.
+struct Numbers(HashMap<u32, Vec<usize>>);
+
+impl Numbers {
+    fn of(sketches: &[Sketch]) -> Self {
+        let mut files: HashMap<u32, Vec<usize>> = HashMap::new();
+        for (i, sketch) in sketches.iter().enumerate() {
+            for number in sketch.numbers() {
+                files.entry(*number).or_default().push(i);
+            }
+        }
+        files.retain(|_, files| (2..=MAX_FILES_PER_NUMBER).contains(&files.len()));
+        Self(files)
+    }
+
+    /// The sketch before `end` that has the most in common, and how much. Of equals, the last one.
+    fn most_like(&self, sketch: &Sketch, end: usize) -> Option<(usize, usize)> {
+        let mut counts: HashMap<usize, usize> = HashMap::new();
+        for number in sketch.numbers() {
+            let files = self.0.get(number).map_or(&[][..], Vec::as_slice);
+            for file in files.iter().filter(|file| **file < end) {
+                *counts.entry(*file).or_default() += 1;
+            }
+        }
+        counts.into_iter().max_by_key(|(file, count)| (*count, *file))
+    }
+}
+
+impl Sides<'_, '_> {
+    fn size(&self, file: FileRef) -> u64 {
+        let data = &self.member(file).data;
+        data.end - data.start
+    }
+
+    fn sketch(&self, file: FileRef) -> Result<Sketch, MatchError> {
+        let make = || {
+            let (origin, data) = (self.origin(file.origin), &self.member(file).data);
+            let sketch = Sketch::of(origin, data);
+            sketch.map_err(|source| MatchError::Origin { origin: OriginId(file.origin), source })
+        };
+        match file.origin == self.itself() {
+            true => make(),
+            false => self.index.cached_sketch(file, make),
+        }
+    }
+
+    /// Whether a file can be a counterpart: what may hold compressed streams is said within one frame, and
+    /// frames would have to end within it if it were the layer's own.
+    fn may_be_read(&self, file: FileRef) -> Result<bool, MatchError> {
+        if file.origin != self.itself() {
+            return Ok(true);
+        }
+        let magic = super::pairs::magic(self.target, &self.member(file).data)?;
+        Ok(!magic.is_some_and(may_hold_streams))
+    }
+}
