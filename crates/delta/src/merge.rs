@@ -47,6 +47,8 @@ pub enum Reach<'a> {
     },
     /// Nothing: what is copied from there is to be carried as it is.
     Gone,
+    /// Nothing that can be followed: what is copied from there is to be matched anew.
+    Lost,
 }
 
 /// The layers at hand.
@@ -127,6 +129,7 @@ impl Follower<'_> {
                     self.give_up(moved(range, cover))?;
                 }
             }
+            Some(Reach::Lost) => self.give_up(cover.target..cover.target_end())?,
             Some(Reach::Gone) | None => {}
         }
         Ok(())
@@ -215,7 +218,7 @@ impl Follower<'_> {
         let (way, bytes) = match self.reach(origin) {
             Reach::Origin(origin) => return Ok(Some((origin, range.start))),
             Reach::Made { way, bytes } => (way, bytes),
-            Reach::Gone => return Ok(None),
+            Reach::Gone | Reach::Lost => return Ok(None),
         };
         let wanted = Cover { target: 0, length: length(range), origin, at: range.start };
         let mut pieces = way.pieces(&wanted);
@@ -245,7 +248,7 @@ impl Follower<'_> {
             _ if member.origin.as_inflated().is_some() => return Ok(Some(*member)),
             Reach::Origin(origin) => return Ok(Some(Inflated { origin, ..*member })),
             Reach::Made { bytes, .. } => bytes,
-            Reach::Gone => return Ok(None),
+            Reach::Gone | Reach::Lost => return Ok(None),
         };
         let Ok((_, compressed_bytes)) = deflate::inflate(bytes, at, member.plain_bytes) else {
             return Ok(None);
@@ -274,7 +277,7 @@ impl Follower<'_> {
                         return Ok(None);
                     }
                 }
-                Reach::Gone => return Ok(None),
+                Reach::Gone | Reach::Lost => return Ok(None),
             }
         }
         for region in &content.regions {

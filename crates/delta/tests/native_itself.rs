@@ -1,5 +1,8 @@
 //! Deltas that read what they made before.
 
+// A slice is unsized and cannot become a trait object.
+#![allow(clippy::ptr_arg)]
+
 use std::io::{self, Write};
 use std::sync::Mutex;
 

@@ -226,3 +226,44 @@ fn what_is_shared_with_other_deltas_is_carried() {
     target.load(&bytes_of(&device, &merged)).unwrap();
     target.assert_holds(c);
 }
+
+/// Layers that read themselves, in the first delta, the second, and both.
+#[test]
+fn layers_of_which_files_are_like_one_another_come_back() {
+    let noise = |seed: u64| {
+        let mut state = seed;
+        let step = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state.to_be_bytes()[0]
+        };
+        std::iter::repeat_with(step).take(120_000).collect::<Vec<u8>>()
+    };
+    let image = |now: &[u8], before: &[u8]| {
+        let mut twin = now.to_vec();
+        (0..twin.len()).step_by(9_000).for_each(|at| twin[at] ^= 0x55);
+        let mut tar = Vec::new();
+        tars::append_file(&mut tar, "bin/one", &[&now[..60_000], before].concat());
+        tars::append_file(&mut tar, "bin/two", &[&twin[..60_000], before].concat());
+        tars::end(&mut tar);
+        Image::of_layers(vec![tar])
+    };
+    let [a, b, c, d] = [1, 2, 3, 4].map(noise);
+    let images = [image(&a, &d), image(&b, &d), image(&c, &d)];
+    let half = [images[0].clone(), images[1].clone(), images[0].clone()];
+    for images in [images, half] {
+        let device = maker(&images, DeltaFormat::Silt);
+        for bases in [&[][..], &[TAGS[0]]] {
+            let merged = merge_on(&device, bases).unwrap();
+            let archive = bytes_of(&device, &merged);
+            let direct = device.delta(TAGS[0], TAGS[2], &DeltaOptions::default());
+            assert!(archive.len() < bytes_of_direct(&device, &direct) + 5_000, "{}", archive.len());
+            let target = Device::holding(&[&legacy_archive(&images[0], TAGS[0])]);
+            target.load(&archive).unwrap();
+            target.assert_holds(&images[2]);
+        }
+    }
+}
+
+fn bytes_of_direct(device: &Device, delta: &silt::create::CreatedDelta) -> usize {
+    device.save_delta(delta, "delta:direct").len()
+}

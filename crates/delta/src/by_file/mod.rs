@@ -116,7 +116,9 @@ pub fn match_files(
     options: &MatchOptions,
 ) -> Result<Vec<MatchedFile>, MatchError> {
     let map = TarMap::of(target).map_err(|source| MatchError::Target { source })?;
-    let choices = index.choose_counterparts(target, &map)?;
+    let mut choices = index.choose_counterparts(target, &map)?;
+    let sides = Sides { target, map: &map, index };
+    likeness::improve(&sides, &mut choices, options)?;
     let is_wanted = |member: &Member| {
         let next = wanted.partition_point(|range| range.end <= member.data.start);
         wanted.get(next).is_some_and(|range| range.start < member.data.end)
@@ -129,13 +131,13 @@ pub fn match_files(
             let cover = same_data_cover(index, member, old, target.size());
             file.covers
                 .push(Cover { length: cover.length.min(pairs::length(&file.data)), ..cover });
-        } else if let Some(pair) = Pair::of(index, member, choice) {
+        } else if let Some(pair) = Pair::of(&sides, member, choice) {
             paired.push(files.len());
             pairs.push(pair);
         }
         files.push(file);
     }
-    let matched = pairs::match_all(target, index, &pairs, options)?;
+    let matched = pairs::match_all(&sides, &pairs, options)?;
     for (number, PairMatch { covers, regions }) in paired.into_iter().zip(matched) {
         (files[number].covers, files[number].regions) = (covers, regions);
     }

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{BufWriter, Write};
 
-use delta::native::{DecodeError, LayerDecoder, Limits};
-use delta::read_at::ReadAt;
+use delta::native::{DecodeError, LayerDecoder, Limits, Needs};
+use delta::read_at::{FileBasis, ReadAt};
 use delta::region::Content;
 use store::Store;
 use tarball::{DiffId, Digester};
@@ -68,13 +68,14 @@ impl<'a> Workshop<'a> {
         if !self.begun.insert(diff_id) {
             return Err(MergeError::Circle { layer: diff_id });
         }
-        let origins = origins_of(&needs_of(stream)?);
-        for origin in &origins {
+        let needs = needs_of(stream)?;
+        let origins = origins_of(&needs);
+        for origin in origins.iter().filter(|origin| **origin != diff_id) {
             if self.make(*origin)?.is_none() {
                 return Ok(None);
             }
         }
-        let made = self.apply(diff_id, stream, origins)?;
+        let made = self.apply(diff_id, stream, &needs, origins)?;
         self.numbers.insert(diff_id, self.made.len());
         self.made.push(made);
         Ok(Some(()))
@@ -95,10 +96,18 @@ impl<'a> Workshop<'a> {
         &mut self,
         layer: DiffId,
         stream: &SourceLayer,
+        needs: &Needs,
         origins: Vec<DiffId>,
     ) -> Result<Made, MergeError> {
-        let bytes: Vec<&dyn ReadAt> = origins.iter().filter_map(|o| self.bytes(*o)).collect();
+        let scratch_error = |source| CreateError::Scratch { source };
         let mut file = scratch_file(self.store).map_err(CreateError::from)?;
+        let itself =
+            FileBasis::with_size(file.try_clone().map_err(scratch_error)?, needs.output_bytes);
+        let bytes_of = |origin: &DiffId| match *origin == layer {
+            true => Some(&itself as &dyn ReadAt),
+            false => self.bytes(*origin),
+        };
+        let bytes: Vec<&dyn ReadAt> = origins.iter().filter_map(bytes_of).collect();
         let memory_bytes = self.options.memory_bytes / 4 * 3;
         let limits = Limits { memory_bytes, output_bytes: u64::MAX };
         let count = self.streams.len();

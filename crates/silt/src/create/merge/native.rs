@@ -96,6 +96,9 @@ impl<'a> Merge<'a> {
         }
         let origins = origins_of(&needs);
         for (origin, diff_id) in needs.origins.iter_mut().zip(origins) {
+            if origin.is_itself() {
+                continue;
+            }
             let (diff_id_bytes, size) = (*diff_id.0.as_bytes(), origin.size());
             let below = self.target()[..index].iter().position(|layer| *layer == diff_id);
             *origin = match below {
@@ -187,7 +190,8 @@ impl<'a> Composer<'a> {
         // Each after those that it reads.
         let first = merge.chain.first.makes();
         for made in shop.made.iter().filter(|made| first.contains_key(&made.layer.diff_id)) {
-            let way = composer.follow(made)?;
+            // What a layer copies of itself could be followed only within the way that is being made.
+            let way = composer.follow(made, Reach::Lost)?;
             composer.left_bytes -= way.memory_bytes;
             composer.ways.insert(made.layer.diff_id, way);
         }
@@ -195,8 +199,12 @@ impl<'a> Composer<'a> {
     }
 
     /// Follows what the delta of a layer says to the origins there are so far.
-    fn follow(&self, made: &Made) -> Result<Way, MergeError> {
-        let reach: Vec<Reach<'_>> = made.origins.iter().map(|origin| self.reach(*origin)).collect();
+    fn follow(&self, made: &Made, itself: Reach<'_>) -> Result<Way, MergeError> {
+        let reach = |origin: &DiffId| match *origin == made.layer.diff_id {
+            true => itself,
+            false => self.reach(*origin),
+        };
+        let reach: Vec<Reach<'_>> = made.origins.iter().map(reach).collect();
         let origins: Vec<&dyn ReadAt> = self.origins.iter().map(|(_, bytes)| *bytes).collect();
         let layers = Layers { target: &made.layer, reach: &reach, origins: &origins };
         let options = self.merge.options;
@@ -245,7 +253,8 @@ impl<'a> Composer<'a> {
         let Some(made) = self.shop.get(diff_id) else {
             return Err(MergeError::Circle { layer: diff_id });
         };
-        let way = self.follow(made)?;
+        let itself = u32::try_from(self.origins.len()).unwrap_or(u32::MAX);
+        let way = self.follow(made, Reach::Origin(OriginId(itself)))?;
         counts.carried_regions += way.regions;
         let content = self.rematched(&made.layer, way, counts)?;
         let (layer, report) = self.maker.matched_delta(&made.layer, &content, None)?;
