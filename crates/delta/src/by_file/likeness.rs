@@ -27,6 +27,9 @@ const MIN_IN_COMMON: usize = SKETCH_LENGTH / 8;
 /// What has the path or the name is the better guess unless another file has so many more in common.
 const MIN_ADVANTAGE: usize = SKETCH_LENGTH / 4;
 
+/// Files that have so many in common differ in some bytes alone.
+const NEARLY_THE_SAME: usize = SKETCH_LENGTH / 8 * 7;
+
 /// Gives files another counterpart where their contents say so.
 pub(super) fn improve(
     sides: &Sides<'_, '_>,
@@ -61,7 +64,7 @@ pub(super) fn improve(
             Some(_) => chosen + MIN_ADVANTAGE,
             None => MIN_IN_COMMON,
         };
-        if common >= needed && sides.may_be_read(files[best])? {
+        if common >= needed && sides.may_be_read(files[best], common)? {
             choice.data = Some(Counterpart::Like(files[best]));
         }
     }
@@ -153,10 +156,10 @@ impl Sides<'_, '_> {
         }
     }
 
-    /// Whether a file can be a counterpart: what may hold compressed streams is said within one frame, and
-    /// frames would have to end within it if it were the layer's own.
-    fn may_be_read(&self, file: FileRef) -> Result<bool, MatchError> {
-        if file.origin != self.itself() {
+    /// Whether a file can be a counterpart. One of the layer itself is compared as it is, compressed
+    /// streams or not, since a region of those lies within a frame: then it must be nearly the same.
+    fn may_be_read(&self, file: FileRef, common: usize) -> Result<bool, MatchError> {
+        if file.origin != self.itself() || common >= NEARLY_THE_SAME {
             return Ok(true);
         }
         let magic = super::pairs::magic(self.target, &self.member(file).data)?;

@@ -65,7 +65,9 @@ fn match_pair(
 ) -> Result<PairMatch, MatchError> {
     // Without regions nothing depends on what kind of file it is.
     let magic = if options.region_bytes > 0 { magic(sides.target, &pair.new)? } else { None };
+    let is_own = pair.old.is_some_and(|old| old.origin == sides.itself());
     if magic.is_some_and(may_hold_streams)
+        && !is_own
         && let Some(found) = match_by_streams(sides, pair, options, budget)?
     {
         return Ok(found);

@@ -36,7 +36,7 @@ pub use streams::Compression;
 pub const VERSION: u16 = 1;
 
 /// The most target bytes that a frame makes.
-const MAX_FRAME_OUTPUT_BYTES: u32 = 8 << 20;
+const MAX_FRAME_OUTPUT_BYTES: u32 = 32 << 20;
 /// A frame ends when its streams hold so many bytes before compression …
 const FRAME_RAW_BYTES: usize = 1 << 20;
 /// … which, a last piece and incompressible bytes allowed for, bounds what a frame stores.
