@@ -159,8 +159,10 @@ fn hold_all(sink: &mut impl ImageTransaction, plan: &LoadPlan) -> Result<Vec<Pin
 /// The layers that must be there for a layer to be made, or to stay.
 fn needed_by(layer: &LayerPlan) -> Vec<DiffId> {
     match &layer.action {
-        Action::Repair(Repair::Blocks { from, .. }) => [&[layer.diff_id], &*from.origins].concat(),
-        Action::Repair(Repair::Whole { from }) => layer.read_layers(&from.origins),
+        Action::Repair(Repair::Blocks { .. }) => {
+            [vec![layer.diff_id], layer.read_layers()].concat()
+        }
+        Action::Repair(Repair::Whole { .. }) => layer.read_layers(),
         Action::Repair(Repair::Digests) => vec![layer.diff_id],
         Action::Repair(Repair::Impossible { .. }) => Vec::new(),
         _ => layer.kept_layers(),
@@ -423,24 +425,19 @@ impl Job<'_> {
     /// Where the digest is wrong though the delta was whole, either the base is not what it claims to
     /// be, or the delta's writer was at fault.
     fn wrong_digest<T: ImageTransaction>(&self, sink: &T, error: store::LayerError) -> LoadError {
-        let origins: &[DiffId] = match (&error, &self.layer.action) {
-            (store::LayerError::WrongDigest { .. }, Action::Rebuild { origins, .. }) => origins,
-            (
-                store::LayerError::WrongDigest { .. },
-                Action::Repair(Repair::Blocks { from, .. } | Repair::Whole { from }),
-            ) => &from.origins,
+        let origins = match (&error, &self.layer.action) {
             (
                 store::LayerError::WrongDigest { .. } | store::LayerError::WrongSize { .. },
                 Action::Copy { .. },
             ) => return self.base_damaged(sink, self.layer.diff_id),
-            _ => &[],
+            (store::LayerError::WrongDigest { .. }, _) => self.layer.read_layers(),
+            _ => Vec::new(),
         };
-        let origins = &self.layer.read_layers(origins);
-        let opened = match self.open_origins(sink, origins, None) {
+        let opened = match self.open_origins(sink, &origins, None) {
             Ok(opened) => opened,
             Err(error) => return error,
         };
-        let damaged = opened.iter().zip(origins).find(|(base, layer)| !is_whole(base, **layer));
+        let damaged = opened.iter().zip(&origins).find(|(base, layer)| !is_whole(base, **layer));
         match damaged {
             Some((_, layer)) => self.base_damaged(sink, *layer),
             None => LoadError::Layer(error),

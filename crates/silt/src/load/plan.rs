@@ -532,16 +532,28 @@ impl LayerPlan {
         }
     }
 
-    /// The layers that a delta of this one reads, without what it reads of itself.
-    pub(super) fn read_layers(&self, origins: &[DiffId]) -> Vec<DiffId> {
-        origins.iter().copied().filter(|origin| *origin != self.diff_id).collect()
+    /// The layers that a delta of this one reads, without what it reads of itself. The base of a
+    /// `balena` delta may have the very layer, on others.
+    pub(super) fn read_layers(&self) -> Vec<DiffId> {
+        let (format, origins) = match &self.action {
+            Action::Rebuild { format, origins, .. } => (Some(*format), origins),
+            Action::Repair(Repair::Blocks { from, .. } | Repair::Whole { from }) => {
+                (from.format, &from.origins)
+            }
+            _ => return Vec::new(),
+        };
+        let may_be_itself = format == Some(DeltaFormat::Silt);
+        let is_other = |origin: &DiffId| !may_be_itself || *origin != self.diff_id;
+        origins.iter().copied().filter(is_other).collect()
     }
 
     /// Whether it is read again while it is made.
     pub(super) fn reads_itself(&self) -> bool {
         match &self.action {
-            Action::Rebuild { origins, .. } => origins.contains(&self.diff_id),
-            Action::Repair(Repair::Whole { from }) => from.origins.contains(&self.diff_id),
+            Action::Rebuild { format: DeltaFormat::Silt, origins, .. } => {
+                origins.contains(&self.diff_id)
+            }
+            Action::Repair(Repair::Whole { from }) => from.reads(self.diff_id),
             _ => false,
         }
     }
@@ -550,7 +562,7 @@ impl LayerPlan {
     pub(super) fn kept_layers(&self) -> Vec<DiffId> {
         match &self.action {
             Action::Present | Action::Copy { .. } => vec![self.diff_id],
-            Action::Rebuild { origins, .. } => self.read_layers(origins),
+            Action::Rebuild { .. } => self.read_layers(),
             Action::Write { .. } | Action::Repair(_) => Vec::new(),
         }
     }
@@ -656,4 +668,24 @@ pub(super) fn as_list<S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     layers.as_ref().serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The base of a `balena` delta may have the very layer that is made, on others than in the target.
+    #[test]
+    fn a_layer_is_its_own_origin_in_the_native_format_alone() {
+        let [layer, other] = [1, 2].map(|byte| DiffId(Digest::from_bytes([byte; 32])));
+        let plan = |format| {
+            let origins = Arc::from([other, layer]);
+            let action = Action::Rebuild { format, stored_bytes: 0, origins };
+            LayerPlan { diff_id: layer, size_bytes: None, action }
+        };
+        let (native, balena) = (plan(DeltaFormat::Silt), plan(DeltaFormat::Balena));
+        assert!(native.reads_itself() && !balena.reads_itself());
+        assert_eq!(native.kept_layers(), [other]);
+        assert_eq!(balena.kept_layers(), [other, layer]);
+    }
 }

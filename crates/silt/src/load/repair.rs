@@ -87,9 +87,7 @@ impl Planner<'_> {
                 Ok((size_bytes, action)) => {
                     let repair = match (health, Making::of(&action)) {
                         // What reads itself would read what is damaged.
-                        (Health::Damaged(ranges), Some(from))
-                            if !from.origins.contains(&diff_id) =>
-                        {
+                        (Health::Damaged(ranges), Some(from)) if !from.reads(diff_id) => {
                             Repair::Blocks { ranges, from }
                         }
                         (_, Some(from)) => Repair::Whole { from },
@@ -115,6 +113,11 @@ impl Planner<'_> {
 }
 
 impl Making {
+    /// Whether the layer that is made, `layer`, is read while it is.
+    pub(super) fn reads(&self, layer: DiffId) -> bool {
+        self.format == Some(DeltaFormat::Silt) && self.origins.contains(&layer)
+    }
+
     /// `None` for a layer that comes from another store.
     fn of(action: &Action) -> Option<Self> {
         match action {
