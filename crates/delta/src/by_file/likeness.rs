@@ -16,16 +16,20 @@ use crate::deflate::may_hold_streams;
 use crate::effort::Effort;
 use crate::tar_map::Member;
 
-/// Smaller files are found by what lies in the compressor's window.
-const MIN_FILE_BYTES: u64 = 16 << 10;
+/// Smaller files gain nothing more.
+const MIN_FILE_BYTES: u64 = 4 << 10;
 /// So many files are looked at, the largest ones.
 const MAX_FILES: usize = 1 << 16;
 /// A number that more files have says nothing.
 const MAX_FILES_PER_NUMBER: usize = 32;
 /// Less is no likeness.
 const MIN_IN_COMMON: usize = SKETCH_LENGTH / 8;
-/// What has the path or the name is the better guess unless another file has so many more in common.
-const MIN_ADVANTAGE: usize = SKETCH_LENGTH / 4;
+/// What has the path or the name is the better guess unless another file has so many more in common: one or
+/// two are chance, and a large file with a wrong counterpart costs much.
+const MIN_ADVANTAGE: usize = SKETCH_LENGTH / 16;
+/// The same of smaller files, for which it is as costly to say that they come from elsewhere as what differs.
+const MIN_ADVANTAGE_SMALL: usize = SKETCH_LENGTH / 4;
+const SMALL_FILE_BYTES: u64 = 64 << 10;
 
 /// Files that have so many in common differ in some bytes alone.
 const NEARLY_THE_SAME: usize = SKETCH_LENGTH / 8 * 7;
@@ -61,7 +65,7 @@ pub(super) fn improve(
             continue;
         };
         let needed = match choice.data {
-            Some(_) => chosen + MIN_ADVANTAGE,
+            Some(_) => MIN_IN_COMMON.max(chosen + min_advantage(sides.size(new))),
             None => MIN_IN_COMMON,
         };
         if common >= needed && sides.may_be_read(files[best], common)? {
@@ -69,6 +73,10 @@ pub(super) fn improve(
         }
     }
     Ok(())
+}
+
+fn min_advantage(size: u64) -> usize {
+    if size < SMALL_FILE_BYTES { MIN_ADVANTAGE_SMALL } else { MIN_ADVANTAGE }
 }
 
 /// The files of the target whose contents are not found elsewhere.
