@@ -18,8 +18,8 @@ use crate::tar_map::Member;
 
 /// Smaller files gain nothing more.
 const MIN_FILE_BYTES: u64 = 4 << 10;
-/// So many files are looked at, the largest ones.
-const MAX_FILES: usize = 1 << 16;
+/// What a file takes here: its sketch, twice where it is kept, and the list of its numbers.
+const FILE_BYTES: u64 = (2 * (4 * SKETCH_LENGTH + 32) + 8 * SKETCH_LENGTH) as u64;
 /// A number that more files have says nothing.
 const MAX_FILES_PER_NUMBER: usize = 32;
 /// Less is no likeness.
@@ -47,7 +47,8 @@ pub(super) fn improve(
     if wanted.is_empty() {
         return Ok(());
     }
-    let files = candidates(sides, choices);
+    let most = usize::try_from(options.memory_bytes / 8 / FILE_BYTES).unwrap_or(usize::MAX);
+    let files = candidates(sides, choices, most);
     let sketches: Vec<Sketch> =
         files.par_iter().map(|file| sides.sketch(*file)).collect::<Result<_, _>>()?;
     let index = Numbers::of(&sketches);
@@ -93,8 +94,8 @@ fn is_large_file(member: &Member) -> bool {
 }
 
 /// The files that may be counterparts, in order, those of the layer itself last. What came over
-/// unchanged is the ancestor of nothing else.
-fn candidates(sides: &Sides<'_, '_>, choices: &[Choice]) -> Vec<FileRef> {
+/// unchanged is the ancestor of nothing else. Of too many, the largest ones.
+fn candidates(sides: &Sides<'_, '_>, choices: &[Choice], most: usize) -> Vec<FileRef> {
     let mut same: Vec<FileRef> = choices
         .iter()
         .filter_map(|choice| match choice.data {
@@ -110,36 +111,41 @@ fn candidates(sides: &Sides<'_, '_>, choices: &[Choice]) -> Vec<FileRef> {
         let refs = large.map(|(member, _)| FileRef { origin, member });
         files.extend(refs.filter(|file| same.binary_search(file).is_err()));
     }
-    if files.len() > MAX_FILES {
+    if files.len() > most {
         files.sort_by_key(|file| std::cmp::Reverse(sides.size(*file)));
-        files.truncate(MAX_FILES);
+        files.truncate(most);
         files.sort_unstable();
     }
     files
 }
 
-/// Which sketches have a number.
-struct Numbers(HashMap<u32, Vec<usize>>);
+/// Each number with the sketch that has it, in order.
+struct Numbers(Vec<(u32, u32)>);
 
 impl Numbers {
     fn of(sketches: &[Sketch]) -> Self {
-        let mut files: HashMap<u32, Vec<usize>> = HashMap::new();
-        for (i, sketch) in sketches.iter().enumerate() {
-            for number in sketch.numbers() {
-                files.entry(*number).or_default().push(i);
-            }
-        }
-        files.retain(|_, files| (2..=MAX_FILES_PER_NUMBER).contains(&files.len()));
-        Self(files)
+        let files = (0..).zip(sketches);
+        let numbers = files.flat_map(|(i, sketch)| sketch.numbers().iter().map(move |n| (*n, i)));
+        let mut numbers: Vec<(u32, u32)> = numbers.collect();
+        numbers.sort_unstable();
+        Self(numbers)
+    }
+
+    /// The sketches that have a number, unless there are too many.
+    fn files(&self, number: u32) -> &[(u32, u32)] {
+        let first = self.0.partition_point(|(n, _)| *n < number);
+        let files = &self.0[first..];
+        let files = &files[..files.partition_point(|(n, _)| *n == number)];
+        if files.len() > MAX_FILES_PER_NUMBER { &[] } else { files }
     }
 
     /// The sketch before `end` that has the most in common, and how much. Of equals, the last one.
     fn most_like(&self, sketch: &Sketch, end: usize) -> Option<(usize, usize)> {
         let mut counts: HashMap<usize, usize> = HashMap::new();
         for number in sketch.numbers() {
-            let files = self.0.get(number).map_or(&[][..], Vec::as_slice);
-            for file in files.iter().filter(|file| **file < end) {
-                *counts.entry(*file).or_default() += 1;
+            let files = self.files(*number).iter().map(|(_, file)| *file as usize);
+            for file in files.filter(|file| *file < end) {
+                *counts.entry(file).or_default() += 1;
             }
         }
         counts.into_iter().max_by_key(|(file, count)| (*count, *file))
