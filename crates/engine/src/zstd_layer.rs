@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tarball::{DiffId, Digester};
 
-use crate::error::LayerReadError;
+use crate::error::{LayerReadError, check_range};
 use crate::piece_cache::LayerPieces;
 use crate::place::LayerBytes;
 
@@ -130,10 +130,7 @@ impl LayerBytes for ZstdLayer {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), LayerReadError> {
-        let (length, size) = (buffer.len() as u64, self.size_bytes);
-        if offset.checked_add(length).is_none_or(|end| end > size) {
-            return Err(LayerReadError::OutOfRange { offset, length, size });
-        }
+        check_range(self.size_bytes, offset, buffer.len())?;
         // The last that begins there: some hold nothing.
         let mut number =
             self.frames.partition_point(|frame| frame.start <= offset).saturating_sub(1);
