@@ -3,6 +3,7 @@
 mod check;
 mod copy;
 mod delta;
+mod destination;
 mod df;
 mod engines;
 mod history;
@@ -35,7 +36,8 @@ use crate::output;
 
 pub(crate) use check::CheckOptions;
 pub(crate) use copy::CopyTask;
-pub(crate) use delta::{DeltaDestination, DeltaTask};
+pub(crate) use delta::DeltaTask;
+pub(crate) use destination::DeltaDestination;
 pub(crate) use df::DfOptions;
 pub(crate) use engines::EnginesOptions;
 pub(crate) use history::HistoryOptions;

@@ -4,12 +4,12 @@ use serde::Serialize;
 use silt::Name;
 use silt::create::{CreateReport, DeltaOptions, MergeCounts, merge_deltas};
 use silt::delta_image::DeltaFormat;
-use silt::save::{Output, SaveReport};
+use silt::save::SaveReport;
 
-use super::delta::{DeltaDestination, deliver, store_for};
+use super::destination::{DeltaDestination, arrival, deliver, store_for, tell};
 use crate::context::Context;
 use crate::error::{CommandResult, UsageError};
-use crate::output::{self, exact_size};
+use crate::output::exact_size;
 use crate::places::Places;
 
 pub(crate) struct MergeTask {
@@ -38,8 +38,7 @@ struct Outcome {
 
 pub(super) fn run(context: &Context, task: &MergeTask) -> CommandResult {
     let images = [&task.first, &task.second].into_iter().chain(&task.bases);
-    let is_stored = matches!(task.destination, DeltaDestination::Store);
-    let places = Places::open(context, store_for(context, images, is_stored)?);
+    let places = Places::open(context, store_for(context, images, &task.destination)?);
     let progress = context.reporter();
     let open = |reference: &String| places.source(reference, progress.as_ref());
     let (first, second) = (open(&task.first)?, open(&task.second)?);
@@ -57,17 +56,7 @@ pub(super) fn run(context: &Context, task: &MergeTask) -> CommandResult {
     drop(progress);
     let outcome = Outcome { report, merge, names: task.names.clone(), archive };
     let lines = outcome.lines(context.is_quiet);
-    match (&task.destination, task.is_json) {
-        (_, true) => output::print_json(&outcome),
-        // The archive itself is what standard output is for.
-        (DeltaDestination::Archive { output: Output::Stdout, .. }, false) => {
-            lines.iter().for_each(|line| context.note(line));
-            Ok(())
-        }
-        (_, false) => {
-            output::print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
-        }
-    }
+    tell(context, destination, task.is_json, &outcome, &lines)
 }
 
 impl Outcome {
@@ -77,12 +66,7 @@ impl Outcome {
             return vec![id.to_string()];
         }
         let mut lines = vec![self.sizes(), self.composition(), format!("Created delta: {id}")];
-        match &self.archive {
-            Some(archive) => lines.push(format!("Saved: {}", exact_size(archive.bytes))),
-            None => {
-                lines.extend(self.names.iter().map(|name| format!("Successfully tagged {name}")));
-            }
-        }
+        lines.extend(arrival(self.archive.as_ref(), &self.names));
         lines
     }
 

@@ -7,14 +7,14 @@ use silt::create::{
     CreateReport, CreatedDelta, DeltaOptions, From, create_deltas, read_layer_list,
 };
 use silt::place::layers_of_store;
-use silt::save::{Output, SaveOptions, SaveReport, save_deltas};
+use silt::save::{SaveOptions, SaveReport, save_deltas};
 use silt::{ImageId, Name};
 
-use super::delta::{DeltaDestination, store_for};
+use super::destination::{DeltaDestination, arrival, keep, store_for, tell};
 use super::sign::signing;
 use crate::context::Context;
 use crate::error::CommandResult;
-use crate::output::{self, exact_size};
+use crate::output::exact_size;
 use crate::places::Places;
 
 pub(crate) struct SeveralTask {
@@ -51,8 +51,7 @@ pub(super) fn run(context: &Context, task: &SeveralTask) -> CommandResult {
         FromTask::Layers(_) => None,
     });
     let images = images.chain([&task.target]);
-    let is_stored = matches!(task.destination, DeltaDestination::Store);
-    let places = Places::open(context, store_for(context, images, is_stored)?);
+    let places = Places::open(context, store_for(context, images, &task.destination)?);
     let progress = context.reporter();
     let mut from = Vec::new();
     for source in &task.from {
@@ -83,10 +82,7 @@ pub(super) fn run(context: &Context, task: &SeveralTask) -> CommandResult {
         DeltaDestination::Store => {
             for (delta, name) in created.into_iter().zip(&task.names) {
                 let names = std::slice::from_ref(name);
-                match context.engine {
-                    None => delta.keep(scratch, names, progress.as_ref())?,
-                    Some(kind) => delta.keep(&*places.engine(kind)?, names, progress.as_ref())?,
-                };
+                keep(delta, &places, context, names, progress.as_ref())?;
             }
             None
         }
@@ -96,17 +92,7 @@ pub(super) fn run(context: &Context, task: &SeveralTask) -> CommandResult {
     let names = task.names.clone();
     let outcome = Outcome { target, deltas, shared_bytes, names, archive };
     let lines = outcome.lines(context.is_quiet);
-    match (&task.destination, task.is_json) {
-        (_, true) => output::print_json(&outcome),
-        // The archive itself is what standard output is for.
-        (DeltaDestination::Archive { output: Output::Stdout, .. }, false) => {
-            lines.iter().for_each(|line| context.note(line));
-            Ok(())
-        }
-        (_, false) => {
-            output::print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
-        }
-    }
+    tell(context, &task.destination, task.is_json, &outcome, &lines)
 }
 
 /// What they share is counted once, though each of them lists it.
@@ -133,12 +119,7 @@ impl Outcome {
             lines.push(format!("Created delta: {} ({size}, from {from})", delta.delta));
         }
         lines.push(format!("Shared: {}", exact_size(self.shared_bytes)));
-        match &self.archive {
-            Some(archive) => lines.push(format!("Saved: {}", exact_size(archive.bytes))),
-            None => {
-                lines.extend(self.names.iter().map(|name| format!("Successfully tagged {name}")));
-            }
-        }
+        lines.extend(arrival(self.archive.as_ref(), &self.names));
         lines
     }
 }
