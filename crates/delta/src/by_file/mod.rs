@@ -61,10 +61,8 @@ pub fn match_layer(
     index: &FileIndex<'_>,
     options: &MatchOptions,
 ) -> Result<Content, MatchError> {
-    let map = TarMap::of(target).map_err(|source| MatchError::Target { source })?;
-    let mut choices = index.choose_counterparts(target, &map)?;
+    let (map, choices) = choose(target, index, options)?;
     let sides = Sides { target, map: &map, index };
-    likeness::improve(&sides, &mut choices, options)?;
     let pairs: Vec<Pair> = (map.members.iter().zip(&choices))
         .filter_map(|(member, choice)| Pair::of(&sides, member, choice))
         .collect();
@@ -74,11 +72,11 @@ pub fn match_layer(
     let mut regions = Vec::new();
     for (member, choice) in map.members.iter().zip(&choices) {
         if let Some(header) = choice.header {
-            covers.push(header_cover(index, member, header));
+            covers.push(header_cover(&sides, member, header));
         }
         match choice.data {
             Some(Counterpart::Same(file)) => {
-                covers.push(same_data_cover(index, member, file, target.size()));
+                covers.push(same_data_cover(&sides, member, file));
             }
             _ if Pair::of(&sides, member, choice).is_some() => {
                 let PairMatch { covers: found, regions: made } = matched.next().unwrap_or_default();
@@ -88,10 +86,10 @@ pub fn match_layer(
             _ => {}
         }
     }
-    if let Some(tail) = tail_cover(target, index, &map, &choices) {
+    if let Some(tail) = tail_cover(&sides, &choices) {
         covers.push(tail);
     }
-    let covers = fill_gaps(target, index, covers.0, &regions, options)?;
+    let covers = fill_gaps(&sides, covers.0, &regions, options)?;
     let headers = map.members.iter().map(|member| member.header).collect();
     Ok(Content { covers, headers, regions })
 }
@@ -115,10 +113,8 @@ pub fn match_files(
     wanted: &[Range<u64>],
     options: &MatchOptions,
 ) -> Result<Vec<MatchedFile>, MatchError> {
-    let map = TarMap::of(target).map_err(|source| MatchError::Target { source })?;
-    let mut choices = index.choose_counterparts(target, &map)?;
+    let (map, choices) = choose(target, index, options)?;
     let sides = Sides { target, map: &map, index };
-    likeness::improve(&sides, &mut choices, options)?;
     let is_wanted = |member: &Member| {
         let next = wanted.partition_point(|range| range.end <= member.data.start);
         wanted.get(next).is_some_and(|range| range.start < member.data.end)
@@ -128,7 +124,7 @@ pub fn match_files(
         let mut file =
             MatchedFile { data: member.data.clone(), covers: Vec::new(), regions: Vec::new() };
         if let Some(Counterpart::Same(old)) = choice.data {
-            let cover = same_data_cover(index, member, old, target.size());
+            let cover = same_data_cover(&sides, member, old);
             file.covers
                 .push(Cover { length: cover.length.min(pairs::length(&file.data)), ..cover });
         } else if let Some(pair) = Pair::of(&sides, member, choice) {
@@ -162,6 +158,18 @@ enum Counterpart {
     Like(FileRef),
 }
 
+/// Where each member of a new layer came from.
+fn choose(
+    target: &dyn ReadAt,
+    index: &FileIndex<'_>,
+    options: &MatchOptions,
+) -> Result<(TarMap, Vec<Choice>), MatchError> {
+    let map = TarMap::of(target).map_err(|source| MatchError::Target { source })?;
+    let mut choices = index.choose_counterparts(target, &map)?;
+    likeness::improve(&Sides { target, map: &map, index }, &mut choices, options)?;
+    Ok((map, choices))
+}
+
 /// Covers in order; one that continues the last one becomes part of it.
 #[derive(Default)]
 struct CoverList(Vec<Cover>);
@@ -172,76 +180,60 @@ impl CoverList {
             return;
         }
         match self.0.last_mut() {
-            Some(last)
-                if last.origin == cover.origin
-                    && last.target_end() == cover.target
-                    && last.origin_end() == cover.at =>
-            {
-                last.length += cover.length;
-            }
+            Some(last) if last.is_continued_by(&cover) => last.length += cover.length,
             _ => self.0.push(cover),
         }
     }
 }
 
-fn header_cover(index: &FileIndex<'_>, member: &Member, old: FileRef) -> Cover {
-    let old_member = index.member(old);
+fn header_cover(sides: &Sides<'_, '_>, member: &Member, old: FileRef) -> Cover {
+    let old_member = sides.member(old);
     let length = member.data.start - member.header;
     let length = length.min(old_member.data.start - old_member.header);
     Cover { target: member.header, length, origin: OriginId(old.origin), at: old_member.header }
 }
 
 /// Equal contents, and the padding after them where both have it: a tar may end without.
-fn same_data_cover(
-    index: &FileIndex<'_>,
-    member: &Member,
-    old: FileRef,
-    target_bytes: u64,
-) -> Cover {
-    let old_data = &index.member(old).data;
+fn same_data_cover(sides: &Sides<'_, '_>, member: &Member, old: FileRef) -> Cover {
+    let old_data = &sides.member(old).data;
     let data_length = member.data.end - member.data.start;
     let padded = align(member.data.end) - member.data.start;
     let fits = old_data.start.is_multiple_of(BLOCK_BYTES)
         && member.data.start.is_multiple_of(BLOCK_BYTES)
-        && member.end() <= target_bytes
-        && old_data.start + padded <= index.origin(old.origin).size();
+        && member.end() <= sides.target.size()
+        && old_data.start + padded <= sides.origin(old.origin).size();
     let length = if fits { padded } else { data_length };
     Cover { target: member.data.start, length, origin: OriginId(old.origin), at: old_data.start }
 }
 
 /// The end-of-archive blocks, from the origin that served last.
-fn tail_cover(
-    target: &dyn ReadAt,
-    index: &FileIndex<'_>,
-    map: &TarMap,
-    choices: &[Choice],
-) -> Option<Cover> {
+fn tail_cover(sides: &Sides<'_, '_>, choices: &[Choice]) -> Option<Cover> {
     let origin = choices.iter().rev().find_map(|choice| choice.header)?.origin;
-    let at = index.map(origin).tail;
-    let length = (target.size() - map.tail).min(index.origin(origin).size() - at);
+    let (target, at) = (sides.map.tail, sides.map_of(origin).tail);
+    let length = (sides.target.size() - target).min(sides.origin(origin).size() - at);
     // A tail that is longer than the blocking of an archive is something else, for the gap filler.
     let is_plain = length <= 64 * BLOCK_BYTES;
-    is_plain.then_some(Cover { target: map.tail, length, origin: OriginId(origin), at })
+    is_plain.then_some(Cover { target, length, origin: OriginId(origin), at })
 }
+
 /// Gaps that are shorter than this are not looked for elsewhere.
 const MIN_GAP_BYTES: u64 = 512;
 
 /// Looks for the bytes that no counterpart covers in all origins, by blocks.
 fn fill_gaps(
-    target: &dyn ReadAt,
-    index: &FileIndex<'_>,
+    sides: &Sides<'_, '_>,
     covers: Vec<Cover>,
     regions: &[Region],
     options: &MatchOptions,
 ) -> Result<Vec<Cover>, MatchError> {
-    let gaps = gaps_between(&covers, regions, target.size());
+    let gaps = gaps_between(&covers, regions, sides.target.size());
     if gaps.is_empty() {
         return Ok(covers);
     }
-    let Some(blocks) = index.blocks(options.memory_bytes / 4)? else { return Ok(covers) };
+    let Some(blocks) = sides.index.blocks(options.memory_bytes / 4)? else { return Ok(covers) };
     let mut all = covers;
     for gap in gaps {
-        blocks.find_covers(target, gap, &mut |cover| all.push(cover))?;
+        blocks.find_covers(sides.target, gap, &mut |cover| all.push(cover))?;
     }
     all.sort_by_key(|cover| cover.target);
     let mut list = CoverList::default();
