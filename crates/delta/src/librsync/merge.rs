@@ -98,14 +98,9 @@ impl CommandMap {
                 Command::Copy { offset, length } => (From::Basis(offset), length),
                 Command::Literal { length } => (From::Literal(*literal_bytes), length),
             };
-            loop {
-                match reader.read_literal(&mut buffer)? {
-                    0 => break,
-                    count => {
-                        literals.write_all(&buffer[..count]).map_err(MergeError::Aside)?;
-                        *literal_bytes += count as u64;
-                    }
-                }
+            while let count @ 1.. = reader.read_literal(&mut buffer)? {
+                literals.write_all(&buffer[..count]).map_err(MergeError::Aside)?;
+                *literal_bytes += count as u64;
             }
             if (map.commands.len() as u64 + 1) * ENTRY_BYTES > limit_bytes {
                 return Err(MergeError::Memory { limit_bytes });
@@ -144,37 +139,33 @@ pub fn merge<'a, W: Write>(
     let mut buffer = vec![0; 64 << 10];
     while let Some(command) = reader.next_command()? {
         let Command::Copy { offset, length } = command else {
-            loop {
-                match reader.read_literal(&mut buffer)? {
-                    0 => break,
-                    count => writer.literal(&buffer[..count])?,
-                }
+            while let count @ 1.. = reader.read_literal(&mut buffer)? {
+                writer.literal(&buffer[..count])?;
             }
             continue;
         };
         let (mut at, end) = (offset, offset + length);
         while at < end {
+            let found = find(at).and_then(|source| match source {
+                Source::Basis { end } => Some((From::Basis(at), end - at)),
+                Source::Made { map, start } => map.at(at - start),
+            });
             let past_end = MergeError::CopyPastEnd { from: offset, length };
-            let (from, left) = match find(at).ok_or(past_end)? {
-                Source::Basis { end } => (From::Basis(at), end - at),
-                Source::Made { map, start } => {
-                    let past_end = MergeError::CopyPastEnd { from: offset, length };
-                    map.at(at - start).ok_or(past_end)?
-                }
-            };
+            let (from, left) = found.ok_or(past_end)?;
             let count = left.min(end - at);
-            match from {
-                From::Basis(from) => writer.copy(from, count)?,
+            at += match from {
+                From::Basis(from) => {
+                    writer.copy(from, count)?;
+                    count
+                }
                 From::Literal(from) => {
                     let piece = usize::try_from(count).unwrap_or(usize::MAX).min(buffer.len());
                     let read = literals.read_exact_at(&mut buffer[..piece], from);
                     read.map_err(MergeError::Literal)?;
                     writer.literal(&buffer[..piece])?;
-                    at += piece as u64;
-                    continue;
+                    piece as u64
                 }
-            }
-            at += count;
+            };
         }
     }
     Ok(writer.finish()?.1)
