@@ -9,6 +9,7 @@ mod kinds;
 mod layer;
 mod layer_list;
 mod merge;
+mod pack;
 mod pool;
 mod several;
 
@@ -23,7 +24,7 @@ use store::{NewImage, Store, Subject};
 use tarball::{ChainId, DiffId, ImageConfig, ImageId, Name};
 
 use crate::delta_image::{DeltaFormat, DeltaImage};
-use crate::place::{EngineTransaction, LayerPool, PlaceRef, SourceImage, SourceLayer};
+use crate::place::{EngineTransaction, LayerPool, PlaceRef, SourceImage};
 use crate::progress::{Progress, Step};
 use crate::scratch::scratch_file;
 use crate::sink::{ImageTransaction, SinkError};
@@ -36,6 +37,7 @@ pub use merge::{MergeCounts, MergeError, MergedDelta, merge_deltas};
 pub use several::{From, create_deltas};
 
 use base::{Base, bytes_of};
+use pack::Parts;
 use pool::Pool;
 
 /// How much work goes into a delta.
@@ -344,46 +346,23 @@ impl Creation<'_> {
 
     fn pack(
         &self,
-        mut layers: Vec<DeltaLayer>,
+        layers: Vec<DeltaLayer>,
         reports: Vec<LayerReport>,
-        shared: &[Arc<Pool>],
+        pools: &[Arc<Pool>],
         scratch_bytes: u64,
     ) -> Result<CreatedDelta, CreateError> {
-        let format = self.options.format;
-        let kinds = kinds::sum(&reports);
         let delta = DeltaImage {
-            format,
+            format: self.options.format,
             target: self.target.config.clone(),
             base: self.base.ids().first().copied(),
             base_layers: Some(self.base.address_space().to_vec()),
             names: self.target.names.clone(),
-            kinds: kinds::shares(&kinds),
-            shared: shared.iter().map(|pool| DiffId(pool.digest)).collect(),
+            kinds: Vec::new(),
+            shared: pools.iter().map(|pool| DiffId(pool.digest)).collect(),
         };
-        let delta_bytes = layers.iter().map(|layer| layer.size_bytes).sum();
-        let shared = shared.iter().filter_map(|pool| pool.layer.clone());
-        let shared: Vec<DeltaLayer> = shared.collect();
-        let shared_bytes = shared.iter().map(|layer| layer.size_bytes).sum();
-        layers.extend(shared);
-        let diff_ids: Vec<DiffId> = layers.iter().map(|layer| layer.diff_id).collect();
-        let target = self.target.config.id;
-        let config = delta.to_config(&diff_ids).ok_or(CreateError::ConfigText { image: target })?;
-        let config = ImageConfig::parse(config)
-            .map_err(|source| CreateError::Config { image: target, source })?;
-        let report = CreateReport {
-            delta: config.id,
-            target,
-            base: self.base.ids().to_vec(),
-            is_full: self.base.address_space().is_empty(),
-            format,
-            normal_bytes: self.target.layers.iter().map(SourceLayer::size_bytes).sum(),
-            delta_bytes,
-            shared_bytes,
-            layers: reports,
-            kinds,
-            scratch_bytes,
-        };
-        let subject = self.target.original_manifest.clone();
-        Ok(CreatedDelta { config, layers, format, subject, report })
+        let shared = pools.iter().filter_map(|pool| pool.layer.clone()).collect();
+        let parts = Parts { layers, reports, shared, scratch_bytes };
+        let packed = parts.pack(delta, self.base.ids().to_vec())?;
+        Ok(CreatedDelta { subject: self.target.original_manifest.clone(), ..packed })
     }
 }

@@ -13,11 +13,10 @@ mod native;
 
 use serde::Serialize;
 use store::Store;
-use tarball::{ImageConfig, ImageId};
 
-use super::{
-    CreateReport, CreatedDelta, DeltaOptions, LayerReport, base::Base, kinds, thread_pool,
-};
+use super::base::Base;
+use super::pack::Parts;
+use super::{CreatedDelta, DeltaLayer, DeltaOptions, LayerReport, thread_pool};
 use crate::delta_image::{DeltaFormat, DeltaImage};
 use crate::place::{SourceImage, layers_of_store};
 use crate::progress::Progress;
@@ -91,41 +90,22 @@ pub fn merge_deltas(
 fn pack(
     chain: &Chain,
     options: &DeltaOptions,
-    layers: Vec<(super::DeltaLayer, LayerReport)>,
+    layers: Vec<(DeltaLayer, LayerReport)>,
     counts: MergeCounts,
 ) -> Result<MergedDelta, MergeError> {
     let (layers, reports): (Vec<_>, Vec<_>) = layers.into_iter().unzip();
     let (first, second) = (&chain.first.image, &chain.second.image);
-    let kinds = kinds::sum(&reports);
     let delta = DeltaImage {
         format: options.format,
         target: second.target.clone(),
         base: first.base,
         base_layers: first.base_layers.clone(),
         names: second.names.clone(),
-        kinds: kinds::shares(&kinds),
+        kinds: Vec::new(),
         shared: Vec::new(),
     };
-    let diff_ids: Vec<_> = layers.iter().map(|layer| layer.diff_id).collect();
-    let image = second.target.id;
-    let config = delta.to_config(&diff_ids).ok_or(super::CreateError::ConfigText { image })?;
-    let config = ImageConfig::parse(config)
-        .map_err(|source| super::CreateError::Config { image, source })?;
-    let base: Vec<ImageId> = first.base.into_iter().collect();
-    let delta_bytes = layers.iter().map(|layer| layer.size_bytes).sum();
-    let report = CreateReport {
-        delta: config.id,
-        target: image,
-        base,
-        is_full: delta.is_full(),
-        format: options.format,
-        normal_bytes: reports.iter().map(|report| report.size_bytes).sum(),
-        delta_bytes,
-        shared_bytes: 0,
-        layers: reports,
-        kinds,
-        scratch_bytes: delta_bytes,
-    };
-    let delta = CreatedDelta { config, layers, format: options.format, subject: None, report };
+    let scratch_bytes = layers.iter().map(|layer| layer.size_bytes).sum();
+    let parts = Parts { layers, reports, shared: Vec::new(), scratch_bytes };
+    let delta = parts.pack(delta, first.base.into_iter().collect())?;
     Ok(MergedDelta { delta, counts })
 }
