@@ -293,20 +293,14 @@ impl<'a> Maker<'a> {
         pool: Option<&Pool>,
         delta_bytes: u64,
     ) -> Result<(), CreateError> {
-        let mut made = Digester::new();
-        self.seek_to_delta()?;
-        let delta = io::BufReader::with_capacity(128 << 10, &*self.scratch).take(delta_bytes);
-        match self.options.format {
-            DeltaFormat::Silt => self.apply_native(target, delta, pool, &mut made)?,
+        let delta = stream_in(&self.scratch, self.end, delta_bytes)?;
+        let layer = target.diff_id;
+        let made = match self.options.format {
+            DeltaFormat::Silt => self.apply_native(target, delta, pool)?,
             DeltaFormat::Balena => {
-                let basis = Concat::new(self.base.concatenated());
-                let limits = ApplyLimits { max_output_bytes: target.size() };
-                let layer = target.diff_id;
-                librsync::apply(delta, &basis, &mut made, &limits)
-                    .map_err(|source| CreateError::UnprovenBalena { layer, source })?;
+                apply_balena(layer, delta, self.base.concatenated(), target.size())?
             }
-        }
-        let (layer, made) = (target.diff_id, DiffId(made.finish()));
+        };
         if made == layer { Ok(()) } else { Err(CreateError::Unproven { layer, made }) }
     }
 
@@ -316,8 +310,7 @@ impl<'a> Maker<'a> {
         target: &SourceLayer,
         delta: impl Read,
         pool: Option<&Pool>,
-        made: &mut Digester,
-    ) -> Result<(), CreateError> {
+    ) -> Result<DiffId, CreateError> {
         let limits =
             Limits { memory_bytes: self.options.apply_memory_bytes, output_bytes: u64::MAX };
         let mut decoder = LayerDecoder::new(delta, &limits)?;
@@ -327,8 +320,9 @@ impl<'a> Maker<'a> {
             found.map(|(_, bytes)| *bytes)
         };
         let origins: Vec<_> = decoder.needs().origins.iter().filter_map(bytes_of).collect();
-        while decoder.next_frame(&origins, made)?.is_some() {}
-        Ok(())
+        let mut made = Digester::new();
+        while decoder.next_frame(&origins, &mut made)?.is_some() {}
+        Ok(DiffId(made.finish()))
     }
 
     /// Puts the tar around a delta that lies where its member's contents should.
@@ -344,6 +338,29 @@ impl<'a> Maker<'a> {
         let diff_id = DiffId(digester.finish());
         Ok(DeltaLayer { diff_id, size_bytes, start, file: file.clone() })
     }
+}
+
+/// The stream in a layer of a delta that begins at `start` of a temporary file.
+pub(super) fn stream_in(
+    mut file: &File,
+    start: u64,
+    delta_bytes: u64,
+) -> Result<impl Read, CreateError> {
+    file.seek(SeekFrom::Start(start + MEMBER_OFFSET_BYTES)).map_err(scratch_error)?;
+    Ok(io::BufReader::with_capacity(128 << 10, file).take(delta_bytes))
+}
+
+/// What a `balena` delta, which is to make `layer`, makes of its basis.
+pub(super) fn apply_balena(
+    layer: DiffId,
+    delta: impl Read,
+    basis: Vec<&dyn ReadAt>,
+    max_output_bytes: u64,
+) -> Result<DiffId, CreateError> {
+    let (mut made, limits) = (Digester::new(), ApplyLimits { max_output_bytes });
+    librsync::apply(delta, &Concat::new(basis), &mut made, &limits)
+        .map_err(|source| CreateError::UnprovenBalena { layer, source })?;
+    Ok(DiffId(made.finish()))
 }
 
 /// How native deltas are compressed.

@@ -1,17 +1,16 @@
 //! Merging deltas of the format `balena`: copies of copies are copies.
 
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Write};
 
 use delta::librsync::merge::{CommandMap, Source, merge as merge_commands};
-use delta::librsync::{self, ApplyLimits};
-use delta::read_at::{Concat, FileBasis};
+use delta::read_at::FileBasis;
 use store::Store;
-use tarball::{DiffId, Digester};
+use tarball::DiffId;
 
 use super::chain::{Chain, with_stream};
 use super::{MergeCounts, MergeError, MergedDelta, pack};
 use crate::create::base::Base;
-use crate::create::layer::Maker;
+use crate::create::layer::{Maker, apply_balena, stream_in};
 use crate::create::{CreateError, DeltaLayer, DeltaOptions, LayerReport};
 use crate::delta_image::DeltaFormat;
 use crate::place::SourceLayer;
@@ -161,16 +160,8 @@ fn prove(
     if layers.is_empty() {
         return Ok(());
     }
-    let scratch_error = |source| CreateError::Scratch { source };
-    let mut file = &*layer.file;
-    file.seek(SeekFrom::Start(layer.start + crate::delta_layer::MEMBER_OFFSET_BYTES))
-        .map_err(scratch_error)?;
-    let delta = io::BufReader::new(file).take(report.delta_bytes);
-    let mut made = Digester::new();
-    let limits = ApplyLimits { max_output_bytes: u64::MAX };
-    librsync::apply(delta, &Concat::new(layers), &mut made, &limits)
-        .map_err(|source| CreateError::UnprovenBalena { layer: diff_id, source })?;
-    let made = DiffId(made.finish());
+    let delta = stream_in(&layer.file, layer.start, report.delta_bytes)?;
+    let made = apply_balena(diff_id, delta, layers, u64::MAX)?;
     match made == diff_id {
         true => Ok(()),
         false => Err(MergeError::WrongLayer { layer: diff_id, made }),
