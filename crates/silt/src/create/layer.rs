@@ -95,8 +95,6 @@ impl<'a> Maker<'a> {
         let end = (&*self.scratch).stream_position().map_err(scratch_error)?;
         let delta_bytes = end - self.end - MEMBER_OFFSET_BYTES;
         let layer = self.finish_tar(delta_bytes)?;
-        self.end += layer.size_bytes;
-        self.scratch_bytes += layer.size_bytes;
         let blank = blank_report(target, size_bytes);
         Ok((layer, LayerReport { delta_bytes, copied_bytes, literal_bytes, ..blank }))
     }
@@ -112,8 +110,6 @@ impl<'a> Maker<'a> {
             (level, _) => self.attempt(target, index, level)?,
         };
         let layer = self.finish_tar(report.delta_bytes)?;
-        self.end += layer.size_bytes;
-        self.scratch_bytes += layer.size_bytes;
         Ok((layer, report))
     }
 
@@ -247,8 +243,6 @@ impl<'a> Maker<'a> {
             report => report?,
         };
         let layer = self.finish_tar(report.delta_bytes)?;
-        self.end += layer.size_bytes;
-        self.scratch_bytes += layer.size_bytes;
         Ok((layer, report))
     }
 
@@ -263,8 +257,6 @@ impl<'a> Maker<'a> {
         out.flush().map_err(scratch_error)?;
         drop(out);
         let layer = self.finish_tar(encoded.delta_bytes)?;
-        self.end += layer.size_bytes;
-        self.scratch_bytes += layer.size_bytes;
         Ok(layer)
     }
 
@@ -325,8 +317,8 @@ impl<'a> Maker<'a> {
         Ok(DiffId(made.finish()))
     }
 
-    /// Puts the tar around a delta that lies where its member's contents should.
-    fn finish_tar(&self, delta_bytes: u64) -> Result<DeltaLayer, CreateError> {
+    /// Puts the tar around a delta that lies where its member's contents should; the next tar begins behind it.
+    fn finish_tar(&mut self, delta_bytes: u64) -> Result<DeltaLayer, CreateError> {
         let (file, start) = (&self.scratch, self.end);
         let header = member_header(self.options.format, delta_bytes);
         file.write_all_at(&header, start).map_err(scratch_error)?;
@@ -336,7 +328,10 @@ impl<'a> Maker<'a> {
         let mut digester = Digester::new();
         copy_part(file, start, size_bytes, &mut digester, &crate::NoProgress)?;
         let diff_id = DiffId(digester.finish());
-        Ok(DeltaLayer { diff_id, size_bytes, start, file: file.clone() })
+        let layer = DeltaLayer { diff_id, size_bytes, start, file: file.clone() };
+        self.end += size_bytes;
+        self.scratch_bytes += size_bytes;
+        Ok(layer)
     }
 }
 
