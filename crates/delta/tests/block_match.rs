@@ -5,6 +5,9 @@ use delta::{Cover, OriginId, ReadAt, ReadError};
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+mod noise_support;
+use noise_support::noise;
+
 fn options(block_size_bytes: u32) -> BlockIndexOptions {
     BlockIndexOptions { block_size_bytes, memory_limit_bytes: 1 << 24 }
 }
@@ -35,17 +38,6 @@ fn index(offset: u64) -> usize {
 
 fn covered(covers: &[Cover]) -> u64 {
     covers.iter().map(|cover| cover.length).sum()
-}
-
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 56) as u8
-    };
-    std::iter::repeat_with(next).take(length).collect()
 }
 
 #[derive(Debug, Clone)]

@@ -15,6 +15,9 @@ use delta::region::Content;
 use delta::{Cover, Effort, OriginId};
 use proptest::prelude::*;
 
+mod noise_support;
+use noise_support::noise;
+
 const LIMITS: Limits = Limits { memory_bytes: 16 << 20, output_bytes: 64 << 20 };
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/vectors/silt-1");
 
@@ -75,16 +78,6 @@ fn matched(target: &Vec<u8>, base: &Vec<u8>, effort: Effort) -> Content {
     let aim = Aim::Differences;
     let options = MatchOptions { memory_bytes: 64 << 20, aim, region_bytes: 5 << 20, effort };
     match_layer(target, &index, &options).unwrap()
-}
-
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed;
-    let step = || {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        state.to_be_bytes()[0]
-    };
-    std::iter::repeat_with(step).take(length).collect()
 }
 
 fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {

@@ -11,6 +11,7 @@ use silt::place::SourceImage;
 use silt::save::ArchiveFormat;
 use silt::{Failure, FailureKind, NoProgress};
 
+use common::content::noise;
 use common::random::pair;
 use common::{Device, FORMATS, Image, legacy_archive, tars};
 
@@ -230,14 +231,6 @@ fn what_is_shared_with_other_deltas_is_carried() {
 /// Layers that read themselves, in the first delta, the second, and both.
 #[test]
 fn layers_of_which_files_are_like_one_another_come_back() {
-    let noise = |seed: u64| {
-        let mut state = seed;
-        let step = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            state.to_be_bytes()[0]
-        };
-        std::iter::repeat_with(step).take(120_000).collect::<Vec<u8>>()
-    };
     let image = |now: &[u8], before: &[u8]| {
         let mut twin = now.to_vec();
         (0..twin.len()).step_by(9_000).for_each(|at| twin[at] ^= 0x55);
@@ -247,7 +240,7 @@ fn layers_of_which_files_are_like_one_another_come_back() {
         tars::end(&mut tar);
         Image::of_layers(vec![tar])
     };
-    let [a, b, c, d] = [1, 2, 3, 4].map(noise);
+    let [a, b, c, d] = [1, 2, 3, 4].map(|seed| noise(seed, 120_000));
     let images = [image(&a, &d), image(&b, &d), image(&c, &d)];
     let half = [images[0].clone(), images[1].clone(), images[0].clone()];
     for images in [images, half] {

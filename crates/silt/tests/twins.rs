@@ -10,11 +10,12 @@ use silt::save::ArchiveFormat;
 use silt::{Failure, NoProgress};
 use tarball::{Compression, Digest};
 
+use common::content::noise;
 use common::{Device, Image, layout_archive, tars};
 
 /// The new image has two files that are nearly one; what was by their names before is less like them.
 fn images() -> [Image; 2] {
-    let (before, now) = (noise(1), noise(2));
+    let (before, now) = (noise(1, 200_000), noise(2, 200_000));
     let old = [&now[..90_000], &before[90_000..]].concat();
     let mut twin = now.clone();
     (0..twin.len()).step_by(9_000).for_each(|at| twin[at] ^= 0x55);
@@ -26,16 +27,6 @@ fn images() -> [Image; 2] {
         Image::of_layers(vec![tar])
     };
     [layer(&old, &old), layer(&now, &twin)]
-}
-
-fn noise(seed: u64) -> Vec<u8> {
-    let mut state = seed;
-    let step = || {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        state.to_be_bytes()[0]
-    };
-    std::iter::repeat_with(step).take(200_000).collect()
 }
 
 /// The saved delta, and the images.

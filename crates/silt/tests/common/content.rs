@@ -98,6 +98,17 @@ pub fn content(seed: u8, length: usize) -> Vec<u8> {
     bytes
 }
 
+/// Bytes of which nothing repeats, other ones for each seed (the generator of MMIX).
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed;
+    let step = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    };
+    std::iter::repeat_with(step).take(length).collect()
+}
+
 fn edit_bytes(mut bytes: Vec<u8>, edit: &Edit) -> Vec<u8> {
     let length = bytes.len();
     let at = |position: u16| usize::from(position) % (length + 1);
