@@ -276,13 +276,13 @@ fn describe_unrepaired(layers: &[(DiffId, String)]) -> String {
     described.collect::<Vec<_>>().join("; ")
 }
 
-/// An error and all that caused it.
 /// An error with the file that it is about, which most name by themselves.
 fn named(path: &Path, error: &LoadError) -> String {
     let (path, text) = (path.display().to_string(), with_causes(error));
     if text.starts_with(&path) { text } else { format!("{path}: {text}") }
 }
 
+/// An error and all that caused it.
 fn with_causes(error: &LoadError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);

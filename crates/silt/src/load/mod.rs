@@ -17,8 +17,10 @@ mod input;
 mod known;
 mod order;
 mod plan;
+mod planner;
 mod pool;
 mod repair;
+mod room;
 mod rules;
 mod source;
 
@@ -39,8 +41,9 @@ pub use delete_base::DeletedBase;
 pub use error::LoadError;
 pub use folder::PassedOver;
 pub use input::{Input, OpenedInput, open_input, open_input_for};
-pub use plan::{Action, How, ImagePlan, LayerPlan, LoadPlan, Room};
+pub use plan::{Action, How, ImagePlan, LayerPlan, LoadPlan};
 pub use repair::Repair;
+pub use room::Room;
 
 use source::Candidate;
 
@@ -147,7 +150,7 @@ pub fn plan_load<'a>(
     }
     let candidates = source::of_archive(&input.archive);
     let from = From { signer: input.signer.clone(), spooled_bytes: input.spooled_bytes };
-    let plan = plan::plan(&candidates, place.into(), options, from, progress);
+    let plan = planner::plan(&candidates, place.into(), options, from, progress);
     let mut plan = plan.map_err(|error| input.blame_part(error, progress))?;
     leave_names_to_the_last(&mut plan);
     Ok(plan)
@@ -209,7 +212,7 @@ pub fn plan_apply<'a>(
         let problem = SignatureProblem::Unsigned;
         return Err(SignatureError { path: PathBuf::from(reference), problem }.into());
     }
-    plan::plan(&[delta], place, options, From::default(), progress)
+    planner::plan(&[delta], place, options, From::default(), progress)
 }
 
 /// Does what the plan of [`plan_apply`] says.
@@ -237,7 +240,7 @@ pub fn copy<'a>(
     }
     let place = place.into();
     let candidates = [source::of_source(source, names)];
-    let plan = plan::plan(&candidates, place, options, From::default(), progress)?;
+    let plan = planner::plan(&candidates, place, options, From::default(), progress)?;
     execute_in(&candidates, &plan, place, progress)
 }
 

@@ -8,7 +8,8 @@ use tarball::DiffId;
 
 use super::LoadError;
 use super::health::Health;
-use super::plan::{Action, LayerPlan, Of, Planner};
+use super::plan::{Action, LayerPlan};
+use super::planner::{Of, Planner};
 use crate::delta_image::DeltaFormat;
 use crate::failure::{Failure, FailureKind};
 use crate::query::ByteRange;

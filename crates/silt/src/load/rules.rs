@@ -3,7 +3,7 @@
 use tarball::{ImageConfig, Name};
 
 use super::destination::Destination;
-use super::plan::names_of;
+use super::planner::names_of;
 use super::{Candidates, From, LoadError, LoadOptions};
 use crate::delta_image::DeltaImage;
 use crate::policy::{Current, Incoming, Verdict, enforce, judge, verdict_of_signer};
