@@ -15,6 +15,7 @@ mod folder;
 mod health;
 mod input;
 mod known;
+mod layer_job;
 mod order;
 mod plan;
 mod planner;
