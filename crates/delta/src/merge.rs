@@ -192,7 +192,7 @@ impl Follower<'_> {
             return self.give_up(region.target);
         }
         let entries = match &region.transform {
-            Transform::References(references) => references.covers.len() as u64,
+            Transform::References(references) => references.cover_count(),
             Transform::Deflate(deflate) => {
                 deflate.corrections.len() as u64 / ENTRY_BYTES + deflate.content.entries()
             }

@@ -100,6 +100,31 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
     }
 }
 
+/// A range of what can be read.
+#[derive(Clone)]
+pub struct Part<'a> {
+    whole: &'a dyn ReadAt,
+    range: std::ops::Range<u64>,
+}
+
+impl<'a> Part<'a> {
+    /// The bytes of `range`, which is within `whole` or cannot be read.
+    pub fn new(whole: &'a dyn ReadAt, range: std::ops::Range<u64>) -> Self {
+        Self { whole, range }
+    }
+}
+
+impl ReadAt for Part<'_> {
+    fn size(&self) -> u64 {
+        self.range.end.saturating_sub(self.range.start)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        check_range(self.size(), offset, buffer.len())?;
+        self.whole.read_exact_at(buffer, self.range.start + offset)
+    }
+}
+
 /// A file, whose size is taken once, when it is wrapped.
 #[derive(Debug)]
 pub struct FileBasis {

@@ -78,8 +78,11 @@ pub struct References {
     pub old: Range<u64>,
     /// What the decoder must know of the new one, as its encoder wrote it.
     pub parameters: Vec<u8>,
-    /// In the order of the region, none overlapping another.
+    /// In the order of the region, none overlapping another. They say where targets went: the device
+    /// holds them all.
     pub covers: Vec<RegionCover>,
+    /// Further ones between them, in order: they are told as the region is made, and say nothing of others.
+    pub unmapped: Vec<RegionCover>,
 }
 
 impl Content {
@@ -101,7 +104,7 @@ impl Content {
     pub(crate) fn entries(&self) -> u64 {
         let own = (self.covers.len() + self.regions.len()) as u64;
         let inner = self.regions.iter().map(|region| match &region.transform {
-            Transform::References(references) => references.covers.len() as u64,
+            Transform::References(references) => references.cover_count(),
             Transform::Deflate(deflate) => deflate.content.entries(),
         });
         inner.fold(own, u64::saturating_add)
@@ -127,6 +130,11 @@ impl Region {
 }
 
 impl References {
+    /// Covers of both sorts.
+    pub(crate) fn cover_count(&self) -> u64 {
+        self.covers.len() as u64 + self.unmapped.len() as u64
+    }
+
     fn resident_bytes(&self, region_bytes: u64) -> u64 {
         Predictor::memory_bytes(region_bytes, self.covers.len() as u64)
             + self.parameters.len() as u64

@@ -199,6 +199,7 @@ fn an_executable_of_very_many_covers_comes_back() {
         old: 0..old.len() as u64,
         parameters: [vec![0, 1], vec![0; 4]].concat(),
         covers,
+        unmapped: Vec::new(),
     };
     // Something is in the frame before.
     let target = [b"before".to_vec(), executable].concat();

@@ -6,6 +6,7 @@
 
 mod budget;
 mod index;
+mod large;
 mod likeness;
 mod names;
 mod pairs;

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::budget::Budget;
 use super::index::FileRef;
+use super::large::match_large_executables;
 use super::stream_pairs::match_by_streams;
 use super::windows::match_in_windows;
 use super::{Aim, Choice, Counterpart, MatchOptions, Sides};
@@ -54,7 +55,35 @@ pub(super) fn match_all(
     options: &MatchOptions,
 ) -> Result<Vec<PairMatch>, MatchError> {
     let budget = Budget::new(options.memory_bytes);
-    pairs.par_iter().map(|pair| match_pair(sides, pair, options, &budget)).collect()
+    let matched = pairs.par_iter().map(|pair| match_pair(sides, pair, options, &budget));
+    let mut matched = matched.collect::<Result<Vec<_>, _>>()?;
+    // Each of these has the budget for itself.
+    for (pair, matched) in pairs.iter().zip(&mut matched) {
+        if let Some(old) = large_executable(sides, pair, options, &budget)? {
+            *matched = match match_large_executables(sides, &pair.new, old, options) {
+                Some(found) => found,
+                None => plain(match_in_windows(sides, &pair.new, old, options, &budget)?),
+            };
+        }
+    }
+    Ok(matched)
+}
+
+/// The old file of an executable that the budget does not allow to be planned at once.
+fn large_executable(
+    sides: &Sides<'_, '_>,
+    pair: &Pair,
+    options: &MatchOptions,
+    budget: &Budget,
+) -> Result<Option<FileRef>, MatchError> {
+    let Some(old) = pair.old.filter(|_| options.region_bytes > 0) else { return Ok(None) };
+    let needed = references::memory_bytes(length(&sides.member(old).data), length(&pair.new));
+    let is_large = !budget.allows(needed) && magic(sides.target, &pair.new)? == Some(*b"\x7fELF");
+    Ok(is_large.then_some(old))
+}
+
+fn plain(covers: Vec<Cover>) -> PairMatch {
+    PairMatch { covers, regions: Vec::new() }
 }
 
 fn match_pair(
@@ -73,6 +102,9 @@ fn match_pair(
         return Ok(found);
     }
     let Some(old) = pair.old else { return Ok(PairMatch::default()) };
+    if large_executable(sides, pair, options, budget)?.is_some() {
+        return Ok(PairMatch::default());
+    }
     let old_range = &sides.member(old).data;
     let (old_bytes, new_bytes) = (length(old_range), length(&pair.new));
     let with_references = references::memory_bytes(old_bytes, new_bytes);
@@ -86,7 +118,7 @@ fn match_pair(
         }
         false => match_in_windows(sides, &pair.new, old, options, budget),
     };
-    Ok(PairMatch { covers: covers?, regions: Vec::new() })
+    Ok(plain(covers?))
 }
 
 /// The covers of a range of the target by a range of an origin.
@@ -191,6 +223,7 @@ fn executable_region(
         old,
         parameters: plan.parameters,
         covers: covers.collect::<Option<_>>()?,
+        unmapped: Vec::new(),
     };
     Some(Region { target: new.clone(), transform: Transform::References(references) })
 }

@@ -8,6 +8,7 @@ use super::{FileRef, MatchOptions, Sides};
 use crate::block_match::MatchError;
 use crate::byte_match;
 use crate::cover::Cover;
+use crate::references::WindowPair;
 
 /// Old bytes that are searched for each new one: what was inserted or removed before moves a
 /// place by less than half of that, as a rule.
@@ -25,27 +26,40 @@ pub(super) fn match_in_windows(
     options: &MatchOptions,
     budget: &Budget,
 ) -> Result<Vec<Cover>, MatchError> {
-    let window = window_bytes(budget.total());
     let old_range = &sides.member(old).data;
     let mut covers = Vec::new();
-    if window < MIN_WINDOW_BYTES {
-        return Ok(covers);
-    }
-    let mut start = new.start;
-    while start < new.end {
-        let new_window = start..new.end.min(start + window);
-        let old_window = around(new, &new_window, old_range, window * OLD_PER_NEW);
+    for WindowPair { old: old_window, new: new_window } in
+        windows(new, old_range, window_bytes(budget.total())).unwrap_or_default()
+    {
         let needed = byte_match::memory_bytes(length(&old_window), length(&new_window));
         let found = budget
             .with(needed, || match_ranges(sides, &new_window, old.origin, &old_window, options));
         covers.extend(found?);
-        start = new_window.end;
     }
     Ok(covers)
 }
 
+/// Windows of so many bytes of a new file, in order, each with what of the old one lies around the same
+/// place; `None` where they would be too small.
+pub(super) fn windows(
+    new: &Range<u64>,
+    old: &Range<u64>,
+    window_bytes: u64,
+) -> Option<Vec<WindowPair>> {
+    if window_bytes < MIN_WINDOW_BYTES {
+        return None;
+    }
+    let count = length(new).div_ceil(window_bytes);
+    let pair = |number: u64| {
+        let start = new.start + number * window_bytes;
+        let window = start..new.end.min(start + window_bytes);
+        WindowPair { old: around(new, &window, old, window_bytes * OLD_PER_NEW), new: window }
+    };
+    Some((0..count).map(pair).collect())
+}
+
 /// The largest window that the budget allows twice at once, so that two are worked on side by side.
-fn window_bytes(budget_bytes: u64) -> u64 {
+pub(super) fn window_bytes(budget_bytes: u64) -> u64 {
     // Index and bytes of the old window, bytes of the new one.
     let bytes_per_byte = 13 * OLD_PER_NEW / 2 + 1;
     (budget_bytes / 2).saturating_sub(1 << 20) / bytes_per_byte

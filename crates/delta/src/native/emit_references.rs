@@ -2,12 +2,12 @@
 
 use super::emit::Emitter;
 use super::encode::{EncodeError, Result};
-use super::operations::REFERENCES;
+use super::operations::{MANY_REFERENCES, REFERENCES};
 use super::streams::StreamId;
 use super::varint;
 use crate::kinds::How;
 use crate::read_at::{ReadAt, ReadError};
-use crate::references::{Prediction, Predictor, Residuals};
+use crate::references::{Prediction, Predictor, RegionCover, Residuals};
 use crate::region::References;
 
 impl Emitter<'_> {
@@ -30,14 +30,26 @@ impl Emitter<'_> {
         let mut predictor = predictor.map_err(EncodeError::References)?;
         let start = self.position;
         let end = start + length;
+        let mut unmapped = references.unmapped.iter().copied().peekable();
         let mut piece = Vec::new();
         loop {
             let next = predictor.position().map_or(end, |target| start + target);
-            self.plain_bytes(next)?;
+            let before = unmapped.next_if(|cover| start + u64::from(cover.target) < next);
+            let stop = before.map_or(next, |cover| start + u64::from(cover.target));
+            let literals = stop - self.position;
+            if !references.unmapped.is_empty() && literals > 0 {
+                self.make_room(1)?;
+                self.literal_bytes(stop)?;
+                self.streams.put(StreamId::RegionLengths, literals);
+            }
+            self.plain_bytes(stop)?;
             if self.position == end {
                 break;
             }
             self.make_room(Predictor::MAX_PIECE_BYTES)?;
+            if let Some(cover) = before {
+                self.begin_unmapped(&mut predictor, cover, literals == 0)?;
+            }
             self.predicted_piece(&mut predictor, references, start, &mut piece)?;
         }
         self.cursors.switch(references.origin.0);
@@ -46,7 +58,9 @@ impl Emitter<'_> {
     }
 
     fn begin_executable(&mut self, references: &References, length: u64) {
-        self.streams.raw(StreamId::Operations).push(REFERENCES);
+        let is_plain = references.unmapped.is_empty();
+        let operation = if is_plain { REFERENCES } else { MANY_REFERENCES };
+        self.streams.raw(StreamId::Operations).push(operation);
         self.streams.put(StreamId::RegionLengths, references.machine.id().into());
         self.name_origin(references.origin);
         let step = varint::zigzag(self.cursors.end(), references.old.start);
@@ -69,6 +83,23 @@ impl Emitter<'_> {
         }
     }
 
+    /// Says where a cover is that the map does not have; its first piece is to be in the same frame.
+    fn begin_unmapped(
+        &mut self,
+        predictor: &mut Predictor,
+        cover: RegionCover,
+        is_first: bool,
+    ) -> Result {
+        if is_first {
+            self.streams.put(StreamId::RegionLengths, 0);
+        }
+        self.streams.put(StreamId::RegionLengths, cover.length.into());
+        let diagonal = predictor.diagonal(cover.target.into());
+        let step = varint::zigzag(diagonal, cover.old.into());
+        self.streams.put(StreamId::RegionOffsets, step);
+        predictor.begin_unmapped(cover).map_err(EncodeError::References)
+    }
+
     /// Says bytes up to `end` as they are, without an operation.
     fn plain_bytes(&mut self, end: u64) -> Result {
         while self.position < end {
@@ -85,16 +116,17 @@ impl Emitter<'_> {
         start: u64,
         piece: &mut Vec<u8>,
     ) -> Result {
+        let mut new = vec![0; usize::try_from(predictor.next_piece_bytes()).unwrap_or(0)];
+        self.target().read_exact_at(&mut new, self.position)?;
         let mut sites = std::mem::take(&mut self.sites);
-        let mut truth = Truth { target: self.target(), start, sites: &mut sites };
+        let mut truth = Truth { new: &new, start: self.position - start, sites: &mut sites };
         let made = predictor.next_piece(self.origin(references.origin), &mut truth, piece);
         made?;
         self.streams.raw(StreamId::ResidualGaps).append(&mut sites.gaps);
         self.streams.raw(StreamId::Residuals).append(&mut sites.residuals);
         self.sites = sites;
 
-        let mut new = vec![0; piece.len()];
-        self.target().read_exact_at(&mut new, self.position)?;
+        new.truncate(piece.len());
         self.add_differences(&new, piece);
         self.report.added_bytes += new.len() as u64;
         self.digest_piece(&new);
@@ -113,10 +145,10 @@ pub(super) struct SiteLog {
     pub(super) right: u64,
 }
 
-/// The new file, which knows what stands at each site.
+/// The new bytes, which know what stands at each site.
 struct Truth<'a> {
-    target: &'a dyn ReadAt,
-    /// Where the region starts in it.
+    new: &'a [u8],
+    /// Where they start in the region.
     start: u64,
     sites: &'a mut SiteLog,
 }
@@ -127,7 +159,7 @@ impl Residuals for Truth<'_> {
     fn actual(&mut self, prediction: &Prediction) -> std::result::Result<u64, ReadError> {
         let mut bytes = [0; 8];
         let site = &mut bytes[..usize::from(prediction.width)];
-        self.target.read_exact_at(site, self.start + prediction.place)?;
+        self.new.read_exact_at(site, prediction.place - self.start)?;
         let actual = u64::from_le_bytes(bytes);
         match prediction.residual(actual) {
             0 => self.sites.right += 1,

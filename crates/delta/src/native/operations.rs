@@ -14,6 +14,8 @@ pub(super) const OPEN: u8 = 0x03;
 pub(super) const DEFLATE: u8 = 0x04;
 /// Make an executable out of an old one: what it needs follows, then its bytes, without operations.
 pub(super) const REFERENCES: u8 = 0x05;
+/// The same, with further covers that are told where they come.
+pub(super) const MANY_REFERENCES: u8 = 0x06;
 
 /// Members within members are made to this depth.
 pub(super) const MAX_DEPTH: usize = 3;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::error::DecodeError;
 use crate::cover::{Cover, OriginId};
+use crate::references::RegionCover;
 use crate::region::{Content, Deflate, Inflated, References, Region, Transform};
 
 /// What is counted for each cover, region or opened member that is noted.
@@ -58,10 +59,20 @@ impl Record {
     }
 
     pub(super) fn executable(&mut self, target: Range<u64>, references: References) -> Result {
-        self.take(1 + references.covers.len() as u64)?;
+        self.take(1 + references.cover_count())?;
         let origin = self.number(references.origin);
         let transform = Transform::References(References { origin, ..references });
         self.stretch().regions.push(Region { target, transform });
+        Ok(())
+    }
+
+    /// The executable that was noted last has this cover too.
+    pub(super) fn unmapped_cover(&mut self, cover: RegionCover) -> Result {
+        self.take(1)?;
+        let last = self.stretch().regions.last_mut().map(|region| &mut region.transform);
+        if let Some(Transform::References(references)) = last {
+            references.unmapped.push(cover);
+        }
         Ok(())
     }
 

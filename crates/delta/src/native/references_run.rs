@@ -20,11 +20,15 @@ pub(super) struct Executable {
     start: u64,
     end: u64,
     resident_bytes: u64,
+    /// Whether there are covers that the map does not have.
+    has_unmapped: bool,
+    /// Literals before the next such cover, where that is known.
+    literals: Option<u64>,
 }
 
 impl FrameRun<'_> {
-    /// Begins an executable: reads which, and all of its covers.
-    pub(super) fn begin_executable(&mut self) -> Step {
+    /// Begins an executable: reads which, and all covers of its map.
+    pub(super) fn begin_executable(&mut self, has_unmapped: bool) -> Step {
         let machine = u8::try_from(self.number(StreamId::RegionLengths)?);
         let machine = machine.ok().and_then(Machine::of_id).ok_or("there is no such machine")?;
         self.read_origin_number()?;
@@ -57,7 +61,8 @@ impl FrameRun<'_> {
         let start = self.stretch.position;
         self.note(|record| {
             let (old, parameters, covers) = (old.clone(), parameters.clone(), covers.clone());
-            let references = References { machine, origin, old, parameters, covers };
+            let unmapped = Vec::new();
+            let references = References { machine, origin, old, parameters, covers, unmapped };
             record.executable(start..start + region_bytes, references)
         })?;
         let bytes = self.origin(origin)?;
@@ -70,8 +75,16 @@ impl FrameRun<'_> {
             _ => FrameError::Damaged,
         })?;
         let end = start + region_bytes;
-        self.state.executable =
-            Some(Executable { predictor, origin, old_end, start, end, resident_bytes });
+        self.state.executable = Some(Executable {
+            predictor,
+            origin,
+            old_end,
+            start,
+            end,
+            resident_bytes,
+            has_unmapped,
+            literals: None,
+        });
         Ok(())
     }
 
@@ -101,13 +114,21 @@ impl FrameRun<'_> {
             let next = executable.predictor.position();
             let at = next.map_or(executable.end, |target| executable.start + target);
             match at.checked_sub(self.stretch.position) {
-                Some(0) => self.predicted_piece(&mut executable, &mut piece)?,
+                Some(0) => {
+                    executable.literals = None;
+                    self.predicted_piece(&mut executable, &mut piece)?;
+                }
+                Some(gap) if executable.has_unmapped => {
+                    match self.literals(&mut executable, gap)? {
+                        0 => self.begin_unmapped(&mut executable)?,
+                        literals => {
+                            let made = self.literal_piece(literals, end, &mut piece)?;
+                            executable.literals = Some(literals - made);
+                        }
+                    }
+                }
                 Some(gap) => {
-                    let left = end - self.stretch.position;
-                    let count = gap.min(left).min(PIECE_BYTES as u64);
-                    piece.resize(usize::try_from(count).unwrap_or(0), 0);
-                    self.state.streams.bytes(StreamId::Literals, self.bytes, &mut piece)?;
-                    self.emit(&piece)?;
+                    self.literal_piece(gap, end, &mut piece)?;
                 }
                 None => return Err("the covers of an executable are not possible".into()),
             }
@@ -121,6 +142,43 @@ impl FrameRun<'_> {
             self.state.cursors.advance(executable.old_end, executable.end);
         }
         Ok(())
+    }
+
+    /// How many literals come next in a gap of so many bytes.
+    fn literals(&mut self, executable: &mut Executable, gap: u64) -> Step<u64> {
+        if let Some(literals) = executable.literals {
+            return Ok(literals);
+        }
+        let literals = self.number(StreamId::RegionLengths)?;
+        if literals > gap {
+            return Err("literals go past the next cover".into());
+        }
+        executable.literals = Some(literals);
+        Ok(literals)
+    }
+
+    /// Begins a cover that the map does not have, where the stretch stands.
+    fn begin_unmapped(&mut self, executable: &mut Executable) -> Step {
+        let target = self.stretch.position - executable.start;
+        let length = self.number(StreamId::RegionLengths)?;
+        let step = self.number(StreamId::RegionOffsets)?;
+        let old = varint::unzigzag(executable.predictor.diagonal(target), step);
+        let narrow = |number: u64| u32::try_from(number).map_err(|_| "a cover is too far");
+        let cover =
+            RegionCover { target: narrow(target)?, old: narrow(old)?, length: narrow(length)? };
+        let begun = executable.predictor.begin_unmapped(cover);
+        begun.map_err(|_| "the covers of an executable are not possible")?;
+        executable.literals = None;
+        self.note(|record| record.unmapped_cover(cover))
+    }
+
+    /// Emits literals, no more than `most` and not past `end`; how many those were.
+    fn literal_piece(&mut self, most: u64, end: u64, piece: &mut Vec<u8>) -> Step<u64> {
+        let count = most.min(end - self.stretch.position).min(PIECE_BYTES as u64);
+        piece.resize(usize::try_from(count).unwrap_or(0), 0);
+        self.state.streams.bytes(StreamId::Literals, self.bytes, piece)?;
+        self.emit(piece)?;
+        Ok(count)
     }
 
     fn predicted_piece(&mut self, executable: &mut Executable, piece: &mut Vec<u8>) -> Step {

@@ -15,6 +15,7 @@ mod arm;
 mod code;
 mod cover_map;
 mod elf;
+mod large;
 mod learned;
 mod plan;
 mod predictor;
@@ -27,6 +28,7 @@ mod unwind;
 mod window;
 mod x86_64;
 
+pub use large::{LargePair, LargePlan, Vote, WindowPair};
 pub use plan::{Plan, Planned, memory_bytes, plan};
 pub use predictor::{Piece, Predictor};
 pub use site::{Group, Prediction};

@@ -25,6 +25,11 @@ const MIN_GAIN_BYTES: usize = 32;
 const MIN_BYTES_TO_REMATCH: usize = 256;
 
 impl RegionCover {
+    pub(super) fn to_bytes(self) -> ByteCover {
+        let Self { target, old, length } = self;
+        ByteCover { new: target as usize, old: old as usize, length: length as usize }
+    }
+
     pub(super) fn of(cover: &ByteCover) -> Option<Self> {
         Some(Self {
             target: u32::try_from(cover.new).ok()?,

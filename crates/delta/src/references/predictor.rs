@@ -28,7 +28,7 @@ pub struct Piece {
     pub target: u64,
     /// Bytes of it; never 0.
     pub length: u64,
-    /// Which cover it belongs to.
+    /// Which cover of the map it belongs to, or comes before.
     pub cover: usize,
 }
 
@@ -44,9 +44,14 @@ pub struct Predictor {
     elf: Elf,
     unwind: Option<Checkpoints>,
     map: AddressMap,
-    /// The cover at hand, and how much of it is done.
+    /// The cover of the map at hand, and how much of it is done, or of the one that comes before it.
     cover: usize,
     done: u32,
+    /// The cover at hand that the map does not have.
+    unmapped: Option<RegionCover>,
+    /// Where the last cover ended in the region and in the old file.
+    ends: (u64, u64),
+    region_bytes: u64,
     window: Window,
     sites: Vec<Site>,
 }
@@ -92,7 +97,19 @@ impl Predictor {
         let unwind = unwind.map(|area| Checkpoints::of(origin, &old, area)).transpose()?;
         let map = AddressMap::new(&elf.segments, parameters, covers, region_bytes)?;
         let (window, sites) = (Window::default(), Vec::new());
-        Ok(Self { old, elf, unwind, map, cover: 0, done: 0, window, sites })
+        Ok(Self {
+            old,
+            elf,
+            unwind,
+            map,
+            cover: 0,
+            done: 0,
+            unmapped: None,
+            ends: (0, 0),
+            region_bytes,
+            window,
+            sites,
+        })
     }
 
     /// The covers, in order.
@@ -102,8 +119,38 @@ impl Predictor {
 
     /// Offset in the region of the next piece; `None` after the last.
     pub fn position(&self) -> Option<u64> {
-        let cover = self.map.covers().get(self.cover)?;
+        let cover = self.current()?;
         Some(u64::from(cover.target) + u64::from(self.done))
+    }
+
+    /// The next piece is no longer than this; 0 after the last.
+    pub fn next_piece_bytes(&self) -> u64 {
+        let left = self.current().map_or(0, |cover| u64::from(cover.length - self.done));
+        left.min(Self::MAX_PIECE_BYTES)
+    }
+
+    /// Where a cover at `target` is expected in the old file: on the diagonal of the last one.
+    pub fn diagonal(&self, target: u64) -> u64 {
+        self.ends.1.wrapping_add(target.wrapping_sub(self.ends.0))
+    }
+
+    /// Begins a cover that the map does not have: what comes next before the next one of the map.
+    pub fn begin_unmapped(&mut self, cover: RegionCover) -> Result<(), ReferenceError> {
+        let next = self.map.covers().get(self.cover);
+        let limit = next.map_or(self.region_bytes, |next| next.target.into());
+        let is_possible = self.unmapped.is_none()
+            && self.done == 0
+            && is_possible(&cover, self.ends.0, limit, self.old.end - self.old.start);
+        if !is_possible {
+            return Err(ReferenceError::Covers);
+        }
+        self.unmapped = Some(cover);
+        Ok(())
+    }
+
+    /// The cover at hand.
+    pub(super) fn current(&self) -> Option<RegionCover> {
+        self.unmapped.or_else(|| self.map.covers().get(self.cover).copied())
     }
 
     /// Makes the next piece of the covers: `out` gets the old bytes, each site in them replaced by what
@@ -118,7 +165,7 @@ impl Predictor {
         out: &mut Vec<u8>,
     ) -> Result<Option<Piece>, R::Error> {
         out.clear();
-        let Some(&cover) = self.map.covers().get(self.cover) else { return Ok(None) };
+        let Some(cover) = self.current() else { return Ok(None) };
         let start = u64::from(cover.old) + u64::from(self.done);
         let cover_end = u64::from(cover.old_end());
         let end = (start + PIECE_BYTES).min(cover_end);
@@ -147,7 +194,8 @@ impl Predictor {
         let piece = Piece { target, length, cover: self.cover };
         self.done = self.done.saturating_add(u32::try_from(length).unwrap_or(u32::MAX));
         if self.done >= cover.length {
-            self.cover += 1;
+            self.ends = (cover.target_end().into(), cover.old_end().into());
+            self.cover += usize::from(self.unmapped.take().is_none());
             self.done = 0;
         }
         Ok(Some(piece))
@@ -188,19 +236,23 @@ impl Predictor {
 fn check(covers: &[RegionCover], region: u64, old: u64) -> Result<(), ReferenceError> {
     let mut end = 0;
     for cover in covers {
-        let target_end = u64::from(cover.target) + u64::from(cover.length);
-        let old_end = u64::from(cover.old) + u64::from(cover.length);
-        let limit = u32::MAX.into();
-        let is_possible = cover.length > 0
-            && u64::from(cover.target) >= end
-            && target_end <= region.min(limit)
-            && old_end <= old.min(limit);
-        if !is_possible {
+        if !is_possible(cover, end, region, old) {
             return Err(ReferenceError::Covers);
         }
-        end = target_end;
+        end = cover.target_end().into();
     }
     Ok(())
+}
+
+/// Whether a cover lies between these ends of the region, and within so many old bytes.
+fn is_possible(cover: &RegionCover, start: u64, end: u64, old: u64) -> bool {
+    let target_end = u64::from(cover.target) + u64::from(cover.length);
+    let old_end = u64::from(cover.old) + u64::from(cover.length);
+    let limit = u32::MAX.into();
+    cover.length > 0
+        && u64::from(cover.target) >= start
+        && target_end <= end.min(limit)
+        && old_end <= old.min(limit)
 }
 
 #[cfg(test)]

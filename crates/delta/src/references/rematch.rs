@@ -4,6 +4,8 @@
 //! In the new file the label is the target's address. In the old one it is the address in the new file
 //! that the target most likely has: first covers put sites beside sites, and each such pair is a vote.
 
+use std::ops::Range;
+
 use super::address_map::AddressMap;
 use super::elf::{AreaKind, Elf};
 use super::plan::Plan;
@@ -13,6 +15,7 @@ use super::unwind::Checkpoints;
 use super::window::Window;
 use super::{RegionCover, code, tables};
 use crate::byte_match::{ByteCover, match_labelled};
+use crate::read_at::ReadAt;
 
 /// Two executables.
 pub(super) struct References<'a> {
@@ -24,15 +27,15 @@ pub(super) struct References<'a> {
 
 /// A site that refers to an address.
 #[derive(Debug, Clone, Copy)]
-struct Label {
-    target: u64,
-    at: u32,
+pub(super) struct Label {
+    pub(super) target: u64,
+    pub(super) at: u32,
     form: Form,
     kind: Kind,
 }
 
 /// What stands for a target of which nothing is known.
-const UNKNOWN: u64 = 0x7ead_beef;
+pub(super) const UNKNOWN: u64 = 0x7ead_beef;
 
 /// Bytes after a target by which the cover that says where it went is judged.
 const JUDGED_BYTES: usize = 24;
@@ -48,44 +51,45 @@ fn mask(files: &References<'_>, first: &Plan) -> Option<(Vec<u8>, Vec<u8>)> {
     let region_covers: Vec<_> = first.covers.iter().filter_map(RegionCover::of).collect();
     let segments = &files.old_elf.segments;
     let map = AddressMap::new(segments, &first.parameters, region_covers, 0).ok()?;
-    let old_labels = labels(files.old, files.old_elf)?;
-    let new_labels = labels(files.new, files.new_elf)?;
+    let old_labels = labels(&files.old, files.old_elf, &(0..files.old.len() as u64))?;
+    let new_labels = labels(&files.new, files.new_elf, &(0..files.new.len() as u64))?;
     let is_site = site_bytes(files.old.len(), &old_labels);
     let judge = Judge { files, map: &map, is_site };
     let elected = elect(&first.covers, &old_labels, &new_labels, &judge);
 
     let mut new = files.new.to_vec();
-    new_labels.iter().for_each(|label| put(&mut new, label, label.target));
+    new_labels.iter().for_each(|label| put(&mut new, label.at as usize, label, label.target));
     drop(new_labels);
     let mut old = files.old.to_vec();
     for label in &old_labels {
         let found = elected.binary_search_by_key(&label.target, |elected| elected.0);
         let voted = found.ok().map(|i| (elected[i].1, elected[i].2));
-        put(&mut old, label, judge.label(label.target, voted));
+        put(&mut old, label.at as usize, label, judge.label(label.target, voted));
     }
     Some((old, new))
 }
 
-/// All sites of a file that refer to an address, in order.
-fn labels(bytes: &[u8], elf: &Elf) -> Option<Vec<Label>> {
-    let whole = 0..bytes.len() as u64;
+/// All sites in a range of a file that refer to an address, in order.
+pub(super) fn labels(file: &dyn ReadAt, elf: &Elf, range: &Range<u64>) -> Option<Vec<Label>> {
+    let whole = 0..file.size();
     let (mut labels, mut sites, mut window) = (Vec::new(), Vec::new(), Window::default());
     for area in &elf.areas {
         if area.kind > AreaKind::SectionHeaders {
             let unwind = area.kind == AreaKind::Unwind;
             let mut unwind =
-                unwind.then(|| Checkpoints::of(&bytes, &whole, area)).transpose().ok()?;
-            let mut at = area.range.start;
-            while at < area.range.end {
-                let range = at..(at + PIECE_BYTES).min(area.range.end);
+                unwind.then(|| Checkpoints::of(file, &whole, area)).transpose().ok()?;
+            let end = area.range.end.min(range.end);
+            let mut at = area.range.start.max(range.start);
+            while at < end {
+                let range = at..(at + PIECE_BYTES).min(end);
                 sites.clear();
-                window.read(&bytes, &whole, &range).ok()?;
+                window.read(file, &whole, &range).ok()?;
                 match &mut unwind {
                     _ if area.kind == AreaKind::Code => {
-                        code::find(elf, area, &window, &range, area.range.end, &mut sites);
+                        code::find(elf, area, &window, &range, end, &mut sites);
                     }
                     Some(unwind) => {
-                        unwind.find((&bytes, &whole), area, &window, &range, &mut sites).ok()?;
+                        unwind.find((file, &whole), area, &window, &range, &mut sites).ok()?;
                     }
                     None => tables::find(elf, area, &window, &range, &mut sites),
                 }
@@ -126,9 +130,10 @@ impl Label {
     }
 }
 
-fn put(bytes: &mut [u8], label: &Label, target: u64) {
+/// Puts what stands for `target` in the place of what stands at `at`.
+pub(super) fn put(bytes: &mut [u8], at: usize, label: &Label, target: u64) {
     let width = usize::from(label.form.width());
-    let Some(place) = bytes.get_mut(label.at as usize..label.end()) else { return };
+    let Some(place) = bytes.get_mut(at..at + width) else { return };
     let mut old = [0; 8];
     old[..width].copy_from_slice(place);
     let masked = label.form.with_operand(u64::from_le_bytes(old), target);
@@ -152,9 +157,9 @@ struct Judge<'a> {
 }
 
 /// The weight of a cover that agrees with all bytes at the target.
-const COVER_WEIGHT: u32 = 30;
+pub(super) const COVER_WEIGHT: u32 = 30;
 /// Votes of one pair of targets count up to this.
-const MAX_VOTES: u32 = 80;
+pub(super) const MAX_VOTES: u32 = 80;
 
 impl Judge<'_> {
     /// Where the covers put a target, and how much that is to be trusted.
@@ -196,22 +201,7 @@ fn elect(
     new: &[Label],
     judge: &Judge<'_>,
 ) -> Vec<(u64, u64, u32)> {
-    let mut votes = Vec::new();
-    for cover in covers {
-        let old_end = cover.old + cover.length;
-        let old_first = old.partition_point(|label| (label.at as usize) < cover.old);
-        let mut new_at = new.partition_point(|label| (label.at as usize) < cover.new);
-        for label in old[old_first..].iter().take_while(|label| label.end() <= old_end) {
-            let place = cover.new + (label.at as usize - cover.old);
-            while new.get(new_at).is_some_and(|other| (other.at as usize) < place) {
-                new_at += 1;
-            }
-            let beside = new.get(new_at).filter(|other| other.at as usize == place);
-            if let Some(other) = beside.filter(|other| other.kind == label.kind) {
-                votes.push((label.target, other.target, label.weight()));
-            }
-        }
-    }
+    let mut votes = vote(covers, old, new);
     votes.sort_unstable();
     let mut elected: Vec<(u64, u64, u32)> = Vec::new();
     for pair in votes.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
@@ -230,4 +220,25 @@ fn elect(
         }
     }
     elected
+}
+
+/// The targets of sites that covers put beside each other, and how much each pair counts.
+pub(super) fn vote(covers: &[ByteCover], old: &[Label], new: &[Label]) -> Vec<(u64, u64, u32)> {
+    let mut votes = Vec::new();
+    for cover in covers {
+        let old_end = cover.old + cover.length;
+        let old_first = old.partition_point(|label| (label.at as usize) < cover.old);
+        let mut new_at = new.partition_point(|label| (label.at as usize) < cover.new);
+        for label in old[old_first..].iter().take_while(|label| label.end() <= old_end) {
+            let place = cover.new + (label.at as usize - cover.old);
+            while new.get(new_at).is_some_and(|other| (other.at as usize) < place) {
+                new_at += 1;
+            }
+            let beside = new.get(new_at).filter(|other| other.at as usize == place);
+            if let Some(other) = beside.filter(|other| other.kind == label.kind) {
+                votes.push((label.target, other.target, label.weight()));
+            }
+        }
+    }
+    votes
 }

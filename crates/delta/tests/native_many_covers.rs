@@ -1,0 +1,214 @@
+//! Executables with covers that are told where they come, beside those of the map.
+
+// A slice is unsized and cannot become a trait object.
+#![allow(clippy::ptr_arg)]
+
+use delta::by_file::{Aim, FileIndex, MatchOptions, match_layer};
+use delta::native::{Compression, EncodeOptions, LayerDecoder, Limits, Origin, encode};
+use delta::read_at::ReadAt;
+use delta::references::{Machine, RegionCover};
+use delta::region::{Content, References, Region, Transform};
+use delta::{Effort, OriginId};
+use proptest::prelude::*;
+
+#[allow(dead_code)]
+mod references_support;
+use references_support::{ElfBuilder, Section};
+
+const LIMITS: Limits = Limits { memory_bytes: 16 << 20, output_bytes: 64 << 20 };
+
+/// Calls, one after another, to places all over the text; some bytes are no code.
+fn code(calls: u32, seed: u32) -> Vec<u8> {
+    let call = |i: u32| {
+        let mixed = i.wrapping_add(seed).wrapping_mul(2_654_435_761) >> 8;
+        let target = mixed % (calls * 8);
+        let operand = target.wrapping_sub(i * 8 + 5).to_le_bytes();
+        [&[0xe8][..], &operand, &mixed.to_le_bytes()[..3]].concat()
+    };
+    (0..calls).flat_map(call).collect()
+}
+
+fn elf(text: Vec<u8>) -> Vec<u8> {
+    ElfBuilder::new(Machine::X86_64).section(Section::code(text)).build().bytes
+}
+
+/// An executable made of pieces of `old`: literals before each, the piece's start and length, and whether
+/// it is on the map.
+fn made_of(old: &[u8], pieces: &[(usize, usize, usize, bool)]) -> (Vec<u8>, References) {
+    let (mut new, mut covers, mut unmapped) = (Vec::new(), Vec::new(), Vec::new());
+    for (i, &(literals, start, length, is_mapped)) in pieces.iter().enumerate() {
+        new.extend(b"literals".iter().cycle().take(literals));
+        let start = start % old.len();
+        let length = length.min(old.len() - start);
+        let narrow = |number: usize| u32::try_from(number).unwrap();
+        let (target, old_start) = (narrow(new.len()), narrow(start));
+        let cover = RegionCover { target, old: old_start, length: narrow(length) };
+        if is_mapped {
+            covers.push(cover)
+        } else {
+            unmapped.push(cover)
+        }
+        new.extend(&old[start..start + length]);
+        // Something is unequal.
+        let last = new.len() - 1;
+        new[last] ^= u8::from(i % 3 == 0);
+    }
+    new.extend(b"the end");
+    let references = References {
+        machine: Machine::X86_64,
+        origin: OriginId(0),
+        old: 0..old.len() as u64,
+        parameters: [vec![0, 1], vec![0; 4]].concat(),
+        covers,
+        unmapped,
+    };
+    (new, references)
+}
+
+fn delta_of(old: &Vec<u8>, target: &Vec<u8>, content: &Content) -> Vec<u8> {
+    let origin = Origin::Layer { diff_id: [0; 32], size: old.len() as u64 };
+    let options = EncodeOptions {
+        compression: Compression::Lzma2 { preset: 1 },
+        memory_bytes: 16 << 20,
+        compress_memory_bytes: 256 << 20,
+    };
+    let mut delta = Vec::new();
+    encode(target, [7; 32], &[(origin, old)], content, &options, &mut delta).unwrap();
+    delta
+}
+
+/// What a delta makes, and what it was noted to say.
+fn apply(delta: &[u8], old: &Vec<u8>) -> (Vec<u8>, Content) {
+    let mut decoder = LayerDecoder::new(delta, &LIMITS).unwrap();
+    decoder.record(1 << 28);
+    let mut made = Vec::new();
+    while decoder.next_frame(&[old], &mut made).unwrap().is_some() {}
+    (made, decoder.into_content())
+}
+
+fn region(start: usize, end: usize, references: References) -> Content {
+    let target = start as u64..end as u64;
+    let transform = Transform::References(references);
+    Content { regions: vec![Region { target, transform }], ..Content::default() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn covers_beside_the_map_come_back(
+        pieces in prop::collection::vec(
+            (prop_oneof![Just(0), 0usize..40], 0usize..9000, 1usize..400, any::<bool>()), 1..40),
+    ) {
+        let old = elf(code(1000, 0));
+        let (new, references) = made_of(&old, &pieces);
+        let target = [b"before", &new[..], b"after"].concat();
+        let content = region(6, 6 + new.len(), references);
+        let (made, noted) = apply(&delta_of(&old, &target, &content), &old);
+        prop_assert!(made == target);
+        prop_assert_eq!(noted.regions, content.regions);
+    }
+}
+
+/// More than a frame holds, with frames that end in literals, between pieces and before covers.
+#[test]
+fn frames_end_wherever_they_do() {
+    let old = elf(code(60_000, 0));
+    let pieces: Vec<_> = (0..30_000usize)
+        .map(|i| (i * 7 % 150, i * 7919, 1 + i * 13 % 90, i % 10 == 0))
+        .chain([(3 << 20, 0, 400_000, false), (0, 17, 400_000, true), (1, 5, 100, false)])
+        .collect();
+    let (new, references) = made_of(&old, &pieces);
+    let content = region(0, new.len(), references);
+    let delta = delta_of(&old, &new, &content);
+    let (made, noted) = apply(&delta, &old);
+    assert!(made == new);
+    assert!(noted.regions == content.regions);
+}
+
+const VECTOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/vectors/silt-1");
+
+fn vector() -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+    let old = elf(code(300, 0));
+    let pieces = [(3, 0, 700, true), (0, 900, 20, false), (5, 930, 300, false), (0, 64, 900, true)];
+    let (new, references) = made_of(&old, &pieces);
+    let content = region(0, new.len(), references);
+    let delta = delta_of(&old, &new, &content);
+    (old, new, delta)
+}
+
+#[test]
+fn the_vector_of_the_specification_is_read() {
+    let read = |name: &str| std::fs::read(format!("{VECTOR}/{name}")).unwrap();
+    let (made, content) = apply(&read("covers-delta.silt"), &read("covers-base"));
+    assert!(made == read("covers-target"));
+    let Transform::References(references) = &content.regions[0].transform else {
+        panic!("{content:?}")
+    };
+    assert_eq!((references.covers.len(), references.unmapped.len()), (2, 2));
+}
+
+/// Writes the vector anew: only for a new version of the format.
+#[test]
+#[ignore = "writes testdata"]
+fn write_the_vector() {
+    let (old, new, delta) = vector();
+    for (name, bytes) in [("delta.silt", delta), ("base", old), ("target", new)] {
+        std::fs::write(format!("{VECTOR}/covers-{name}"), bytes).unwrap();
+    }
+}
+
+fn tar_of(contents: &[u8]) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(contents.len() as u64);
+    header.set_mode(0o755);
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_data(&mut header, "program", contents).unwrap();
+    builder.into_inner().unwrap()
+}
+
+/// An executable that the memory is not enough for is worked on in windows, and its references are
+/// predicted all the same.
+#[test]
+fn a_large_executable_is_predicted_in_little_memory() {
+    const CALLS: u32 = 400_000;
+    // Every so often eight bytes more: all calls across move by other distances.
+    let more = |i: u32| i % 1000 == 999;
+    let starts: Vec<u32> = (0..CALLS)
+        .scan(0, |at, i| {
+            let start = *at;
+            *at += if more(i) { 16 } else { 8 };
+            Some(start)
+        })
+        .collect();
+    let old_code = code(CALLS, 0);
+    let mut new_code = Vec::new();
+    for (i, call) in (0..).zip(old_code.chunks(8)) {
+        let operand = u32::from_le_bytes(call[1..5].try_into().unwrap());
+        let target = operand.wrapping_add(i * 8 + 5);
+        let start = starts[usize::try_from(i).unwrap()];
+        let moved = starts[usize::try_from(target / 8).unwrap()] + target % 8;
+        new_code.push(0xe8);
+        new_code.extend(moved.wrapping_sub(start + 5).to_le_bytes());
+        new_code.extend(&call[5..]);
+        if more(i) {
+            new_code.extend([0x90; 8]);
+        }
+    }
+    let (old, new) = (tar_of(&elf(old_code)), tar_of(&elf(new_code)));
+    let matched = |region_bytes: u64, effort| {
+        let index = FileIndex::build(&[&old as &dyn ReadAt], &[&new]).unwrap();
+        let aim = Aim::Differences;
+        let options = MatchOptions { memory_bytes: 14 << 20, aim, region_bytes, effort };
+        match_layer(&new, &index, &options).unwrap()
+    };
+    for effort in [Effort::Fast, Effort::Default] {
+        let content = matched(5 << 20, effort);
+        let [region] = &content.regions[..] else { panic!("{:?}", content.regions.len()) };
+        assert!(region.resident_bytes() <= 5 << 20);
+        let delta = delta_of(&old, &new, &content);
+        assert!(apply(&delta, &old).0 == new);
+        let plain = delta_of(&old, &new, &matched(0, effort));
+        assert!(delta.len() * 20 < plain.len(), "{} {}", delta.len(), plain.len());
+    }
+}
