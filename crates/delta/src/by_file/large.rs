@@ -16,6 +16,10 @@ use crate::read_at::Part;
 use crate::references::{LargePair, LargePlan, RegionCover, WindowPair};
 use crate::region::{References, Region, Transform};
 
+/// Of what a region may take on the device, this much is left to the windows of the streams: a larger one of
+/// literals is worth more than more covers on the map.
+const LEFT_OF_REGION: u64 = 4;
+
 /// Of the budget, what covers and votes of a whole file are left.
 const KEPT_OF_BUDGET: u64 = 4;
 
@@ -35,14 +39,14 @@ pub(super) fn match_large_executables(
     let windows =
         windows(&(0..length(new)), &(0..length(&old_range)), window_bytes(budget.total()))?;
     let covers = covers(&pair, &windows, &budget, options.effort)?;
-    let plan = pair.plan(covers, options.region_bytes)?;
+    let limit = options.region_bytes - options.region_bytes / LEFT_OF_REGION;
+    let plan = pair.plan(covers, limit)?;
     let LargePlan { machine, parameters, mapped, unmapped } = plan;
     let origin = OriginId(old.origin);
     let references =
         References { machine, origin, old: old_range, parameters, covers: mapped, unmapped };
     let region = Region { target: new.clone(), transform: Transform::References(references) };
-    (region.resident_bytes() <= options.region_bytes)
-        .then(|| PairMatch { covers: Vec::new(), regions: vec![region] })
+    Some(PairMatch { covers: Vec::new(), regions: vec![region] })
 }
 
 fn covers(

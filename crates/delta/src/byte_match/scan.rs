@@ -168,9 +168,12 @@ impl Scan<'_> {
         if !self.index.may_have(self.new, position, min_bytes) {
             return None;
         }
-        let found = self.index.longest_match(&self.new[position..]);
+        let needle = &self.new[position..];
+        let (found, rank) = self.index.search(needle);
         let gain = found.length - self.count_agreeing(position, position + found.length);
-        (gain > self.style.min_gain_bytes).then_some(found)
+        let expected = self.last.at + (position - self.last_new);
+        (gain > self.style.min_gain_bytes)
+            .then(|| self.index.nearest(needle, (found, rank), expected))
     }
 
     /// How long a match at `position` is at least that beats the alignment in force: so long that there are

@@ -22,6 +22,9 @@ pub(super) struct Match {
 /// Suffixes for each key.
 const STRIDE: usize = 64;
 
+/// Suffixes on either side that are looked at for a nearer match.
+const NEIGHBOURS: usize = 64;
+
 impl<'a> SuffixIndex<'a> {
     /// Sorts the suffixes of `text`, or gives up where it is too long for 32-bit entries.
     pub(super) fn of(text: &'a [u8]) -> Option<Self> {
@@ -41,6 +44,24 @@ impl<'a> SuffixIndex<'a> {
 
     /// The longest prefix of `needle` that occurs in the text; shorter than 2 bytes counts as none.
     pub(super) fn longest_match(&self, needle: &[u8]) -> Match {
+        self.search(needle).0
+    }
+
+    /// Of the match that [`Self::search`] found and a few that are as long, the one that is nearest to `expected`.
+    pub(super) fn nearest(&self, needle: &[u8], found: (Match, usize), expected: usize) -> Match {
+        let (found, rank) = found;
+        let place = |entry: &i32| usize::try_from(*entry).unwrap_or(0);
+        let (before, after) = self.sorted.split_at(rank);
+        let is_as_long = |at: &usize| self.text[*at..].starts_with(&needle[..found.length]);
+        let after = after.iter().take(NEIGHBOURS).map(place).take_while(is_as_long);
+        let before = before.iter().rev().take(NEIGHBOURS).map(place).take_while(is_as_long);
+        let distance = |at: &usize| at.abs_diff(expected);
+        let nearest = [found.at].into_iter().chain(before).chain(after).min_by_key(distance);
+        Match { at: nearest.unwrap_or(found.at), ..found }
+    }
+
+    /// The longest match, and where in the order of suffixes the needle would be.
+    pub(super) fn search(&self, needle: &[u8]) -> (Match, usize) {
         let key = key_of(needle);
         let below = self.keys.partition_point(|other| *other < key);
         let not_above = end_of_equals(&self.keys, below, key);
@@ -60,6 +81,7 @@ impl<'a> SuffixIndex<'a> {
                 best = Match { at, length: shared };
             }
             if shared == needle.len() {
+                low = middle;
                 break;
             }
             if suffix.get(shared) < needle.get(shared) {
@@ -70,7 +92,7 @@ impl<'a> SuffixIndex<'a> {
                 high_shared = shared;
             }
         }
-        if best.length < 2 { Match::default() } else { best }
+        (if best.length < 2 { Match::default() } else { best }, low)
     }
 }
 

@@ -58,9 +58,9 @@ pub struct Labels {
 }
 
 /// What a byte outside of covers comes to when it is compressed, in 256ths: measured on browsers.
-const LITERAL_COST: usize = 120;
+const LITERAL_COST: usize = 105;
 /// What a cover comes to that begins a new diagonal, and another one.
-const COVER_COST: usize = 5 * 256;
+const COVER_COST: usize = 6 * 256;
 const SAME_DIAGONAL_COST: usize = 2 * 256;
 
 impl<'a> LargePair<'a> {
