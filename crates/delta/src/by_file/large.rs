@@ -21,7 +21,7 @@ use crate::region::{References, Region, Transform};
 const LEFT_OF_REGION: u64 = 4;
 
 /// Of the budget, what covers and votes of a whole file are left.
-const KEPT_OF_BUDGET: u64 = 4;
+const KEPT_OF_BUDGET: u64 = 8;
 
 /// Makes a large new executable out of an old one; `None` where they are none that can be.
 pub(super) fn match_large_executables(
