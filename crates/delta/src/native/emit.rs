@@ -8,7 +8,7 @@ use super::decode::FRAME_DIGEST_BYTES;
 use super::emit_references::SiteLog;
 use super::encode::{EncodeError, EncodeReport, Result};
 use super::operations::*;
-use super::streams::{STREAM_COUNT, StreamId, StreamWriters};
+use super::streams::{DifferenceSite, STREAM_COUNT, StreamId, StreamWriters, Tail};
 use super::tar_header::{HeaderContext, body_bytes};
 use super::{FRAME_RAW_BYTES, MAX_FRAME_OUTPUT_BYTES, PIECE_BYTES, varint};
 use crate::cover::{Cover, OriginId};
@@ -46,6 +46,8 @@ pub(super) struct Emitter<'a> {
     pub(super) sites: SiteLog,
     /// Bytes said so far of the layer, or of what the compressed member at hand holds.
     pub(super) position: u64,
+    /// The bytes before it, of the same stretch and frame.
+    pub(super) tail: Tail,
     max_frame_stored_bytes: u32,
     /// Target bytes that finished frames make.
     frame_start: u64,
@@ -79,6 +81,7 @@ impl<'a> Emitter<'a> {
             equal: EqualRun::default(),
             sites: SiteLog::default(),
             position: 0,
+            tail: Tail::default(),
             frame_start: 0,
             executable_start: None,
             digest: Xxh3::new(),
@@ -176,7 +179,7 @@ impl<'a> Emitter<'a> {
             self.target().read_exact_at(&mut new, cover.target + length)?;
             self.origin(cover.origin).read_exact_at(&mut old, cover.at + length)?;
             has_difference |= self.add_differences(&new, &old);
-            self.digest_piece(&new);
+            self.take_piece(&new);
             length += count as u64;
         }
         let mut operation = COVER;
@@ -210,10 +213,12 @@ impl<'a> Emitter<'a> {
             return false;
         }
         let mut last = None;
-        for (i, (new, old)) in new.iter().zip(old).enumerate().filter(|(_, (n, o))| n != o) {
+        let pairs = new.iter().zip(old).enumerate();
+        for (i, (byte, old)) in pairs.filter(|(_, (new, old))| new != old) {
             let gap = i - last.map_or(0, |last| last + 1);
             self.streams.put(StreamId::Gaps, self.equal.bytes + gap as u64);
-            self.streams.raw(StreamId::Differences).push(new.wrapping_sub(*old));
+            let site = DifferenceSite { old: *old, before: self.tail.after(&new[..i]) };
+            self.streams.difference(byte.wrapping_sub(*old), site);
             self.equal.bytes = 0;
             last = Some(i);
         }
@@ -255,8 +260,8 @@ impl<'a> Emitter<'a> {
             let count = piece_length(self.room().min(end - self.position));
             let mut piece = vec![0; count];
             self.target().read_exact_at(&mut piece, self.position)?;
-            self.digest_piece(&piece);
-            self.streams.raw(StreamId::Literals).extend(piece);
+            self.streams.literals(&piece, self.tail);
+            self.take_piece(&piece);
             self.position += count as u64;
         }
         self.report.literal_bytes += self.position - start;
@@ -286,7 +291,7 @@ impl<'a> Emitter<'a> {
         while self.position < end {
             piece.resize(piece_length(end - self.position), 0);
             self.target().read_exact_at(&mut piece, self.position)?;
-            self.digest_piece(&piece);
+            self.take_piece(&piece);
             self.position += piece.len() as u64;
         }
         Ok(())
@@ -321,7 +326,9 @@ impl<'a> Emitter<'a> {
         if is_made { Ok(()) } else { self.finish_frame() }
     }
 
-    pub(super) fn digest_piece(&mut self, piece: &[u8]) {
+    /// Takes in bytes of the target that are said.
+    pub(super) fn take_piece(&mut self, piece: &[u8]) {
+        self.tail.push(piece);
         if self.plain.is_none() {
             self.digest.update(piece);
         }
@@ -359,6 +366,7 @@ impl<'a> Emitter<'a> {
         self.out.write_all(&frame).map_err(EncodeError::Write)?;
         self.report.delta_bytes += frame.len() as u64;
         self.digest = Xxh3::new();
+        self.tail = Tail::default();
         self.frame_start = self.position;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::emit::Emitter;
 use super::encode::{EncodeError, Result};
 use super::operations::{DEFLATE, OPEN};
-use super::streams::StreamId;
+use super::streams::{StreamId, Tail};
 use super::varint;
 use crate::deflate;
 use crate::kinds::How;
@@ -13,6 +13,7 @@ use crate::region::Inflated;
 pub(super) struct Suspended {
     plain: Option<Vec<u8>>,
     position: u64,
+    tail: Tail,
 }
 
 impl Emitter<'_> {
@@ -42,7 +43,8 @@ impl Emitter<'_> {
         self.streams.put(StreamId::Lengths, compressed_bytes);
         self.streams.put(StreamId::Lengths, plain_bytes);
         let plain = self.plain.replace(plain);
-        Ok(Suspended { plain, position: std::mem::take(&mut self.position) })
+        let (position, tail) = (std::mem::take(&mut self.position), std::mem::take(&mut self.tail));
+        Ok(Suspended { plain, position, tail })
     }
 
     /// Goes back to what was suspended, with `compressed_bytes` more of it said.
@@ -54,6 +56,7 @@ impl Emitter<'_> {
         compressed_bytes: u64,
     ) -> Result {
         (self.plain, self.position) = (suspended.plain, suspended.position);
+        self.tail = suspended.tail;
         self.inflated.truncate(self.inflated.len() - opened);
         self.cursors.truncate(self.origin_count());
         self.streams.put(StreamId::Lengths, corrections.len() as u64);

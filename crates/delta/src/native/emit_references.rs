@@ -129,7 +129,7 @@ impl Emitter<'_> {
         new.truncate(piece.len());
         self.add_differences(&new, piece);
         self.report.added_bytes += new.len() as u64;
-        self.digest_piece(&new);
+        self.take_piece(&new);
         self.position += new.len() as u64;
         self.account(How::Added, self.position);
         Ok(())

@@ -146,8 +146,8 @@ pub fn encode(
 /// The header, with windows that keep the promise, and that can be filled in the memory there is.
 fn within(options: &EncodeOptions, mut needs: Needs) -> Result<Needs> {
     let promised = options.memory_bytes;
-    let compress_bytes = |needs: &Needs| needs.streams.compress_memory_bytes(options.compression);
-    while compress_bytes(&needs) > options.compress_memory_bytes && needs.shrink() {}
+    let limit = options.compress_memory_bytes;
+    while needs.streams.compress_memory_bytes() > limit && needs.shrink() {}
     while needs.memory_bytes > promised {
         if !needs.shrink() {
             return Err(EncodeError::Promise { needed: needs.memory_bytes, promised });

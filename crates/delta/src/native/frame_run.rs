@@ -8,7 +8,7 @@ use super::operations::*;
 use super::record::Record;
 use super::references_run::Executable;
 use super::resident::Resident;
-use super::streams::{StreamId, StreamReaders};
+use super::streams::{DifferenceSite, StreamId, StreamReaders};
 use super::stretch::Stretch;
 use super::tar_header::{HeaderContext, body_bytes};
 use super::{PIECE_BYTES, varint};
@@ -166,7 +166,7 @@ impl<'a> FrameRun<'a> {
     fn literal(&mut self) -> Step {
         let length = self.length()?;
         self.pieces(length, |run, piece, _| {
-            Ok(run.state.streams.bytes(StreamId::Literals, run.bytes, piece)?)
+            Ok(run.state.streams.literals(run.bytes, run.stretch.tail, piece)?)
         })
     }
 
@@ -309,20 +309,24 @@ impl<'a> FrameRun<'a> {
     }
 
     /// Adds the differences of the frame to the next bytes of it that are copied with differences.
-    pub(super) fn add_differences(&mut self, mut piece: &mut [u8]) -> Step {
-        while !piece.is_empty() {
+    pub(super) fn add_differences(&mut self, piece: &mut [u8]) -> Step {
+        let mut done = 0;
+        while done < piece.len() {
             if !self.equal.is_known {
                 self.equal.bytes = self.number(StreamId::Gaps)?;
                 self.equal.is_known = true;
             }
-            let equal = usize::try_from(self.equal.bytes).unwrap_or(usize::MAX).min(piece.len());
+            let left = piece.len() - done;
+            let equal = usize::try_from(self.equal.bytes).unwrap_or(usize::MAX).min(left);
             self.equal.bytes -= equal as u64;
-            piece = &mut piece[equal..];
-            if let Some(byte) = piece.first_mut() {
-                let difference = self.state.streams.byte(StreamId::Differences, self.bytes)?;
+            done += equal;
+            let (made, rest) = piece.split_at_mut(done);
+            if let Some(byte) = rest.first_mut() {
+                let site = DifferenceSite { old: *byte, before: self.stretch.tail.after(made) };
+                let difference = self.state.streams.difference(self.bytes, site)?;
                 *byte = byte.wrapping_add(difference);
                 self.equal.is_known = false;
-                piece = &mut piece[1..];
+                done += 1;
             }
         }
         Ok(())

@@ -176,7 +176,7 @@ impl FrameRun<'_> {
     fn literal_piece(&mut self, most: u64, end: u64, piece: &mut Vec<u8>) -> Step<u64> {
         let count = most.min(end - self.stretch.position).min(PIECE_BYTES as u64);
         piece.resize(usize::try_from(count).unwrap_or(0), 0);
-        self.state.streams.bytes(StreamId::Literals, self.bytes, piece)?;
+        self.state.streams.literals(self.bytes, self.stretch.tail, piece)?;
         self.emit(piece)?;
         Ok(count)
     }

@@ -5,6 +5,7 @@ use std::io::Write;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::error::DecodeError;
+use super::streams::Tail;
 
 /// A stretch of bytes being made from front to back.
 pub(super) struct Stretch<'a> {
@@ -12,6 +13,8 @@ pub(super) struct Stretch<'a> {
     pub(super) position: u64,
     /// Offset where the frame, or the member, ends.
     pub(super) end: u64,
+    /// The bytes before it, of those that were made here.
+    pub(super) tail: Tail,
     sink: Sink<'a>,
 }
 
@@ -23,13 +26,14 @@ enum Sink<'a> {
 impl<'a> Stretch<'a> {
     /// A part of the layer.
     pub(super) fn of_layer(position: u64, end: u64, out: &'a mut dyn Write) -> Self {
-        Self { position, end, sink: Sink::Layer { out, digest: Box::default() } }
+        let sink = Sink::Layer { out, digest: Box::default() };
+        Self { position, end, tail: Tail::default(), sink }
     }
 
     /// What a compressed member holds: `length` bytes, which the caller has accounted for.
     pub(super) fn in_memory(length: usize) -> Self {
         let sink = Sink::Memory(Vec::with_capacity(length));
-        Self { position: 0, end: length as u64, sink }
+        Self { position: 0, end: length as u64, tail: Tail::default(), sink }
     }
 
     /// Bytes that are still to be made.
@@ -40,6 +44,7 @@ impl<'a> Stretch<'a> {
     /// Takes the next bytes, which are no more than are left.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
         self.position += bytes.len() as u64;
+        self.tail.push(bytes);
         match &mut self.sink {
             Sink::Memory(made) => made.extend_from_slice(bytes),
             Sink::Layer { out, digest } => {

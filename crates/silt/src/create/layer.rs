@@ -363,7 +363,7 @@ pub(super) fn encode_options(options: &DeltaOptions, level: Level) -> EncodeOpti
     let compression = match level {
         Level::Fast => Compression::Zstd { level: 9 },
         Level::Default => Compression::Lzma2 { preset: 7 },
-        Level::Best => Compression::Lzma2 { preset: 9 | EXTREME },
+        Level::Best => Compression::Mixed { preset: 9 | EXTREME },
     };
     EncodeOptions {
         compression,

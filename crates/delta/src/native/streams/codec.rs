@@ -1,6 +1,6 @@
-//! The two compressions: [zstd, RFC 8878](https://www.rfc-editor.org/rfc/rfc8878), and LZMA2 as
-//! [liblzma](https://tukaani.org/xz/) writes it raw. Both flush at the end of a frame and go on
-//! with their windows after it.
+//! The compressions: [zstd, RFC 8878](https://www.rfc-editor.org/rfc/rfc8878), and LZMA2 as
+//! [liblzma](https://tukaani.org/xz/) writes it raw, which flush at the end of a frame and go on
+//! with their windows after it; and [mixing](super::mixing), which is for two streams.
 
 use std::io;
 
@@ -8,6 +8,9 @@ use liblzma::stream::{Action, Filters, LzmaOptions, Status, Stream};
 use zstd::stream::raw::{
     CParameter, DParameter, Decoder, Encoder, InBuffer, Operation as _, OutBuffer,
 };
+
+use super::StreamId;
+use super::mixing::{self, Differences, Literals, MixedReader, MixedWriter};
 
 /// Table sizes of zstd at its high levels, as base-2 logarithms.
 const MAX_HASH_LOG: u32 = 22;
@@ -26,18 +29,21 @@ pub enum Compression {
         /// Preset of liblzma.
         preset: u32,
     },
+    /// Smaller still and slow on both sides: literals and differences are mixed, the others as with LZMA2.
+    Mixed {
+        /// Preset of liblzma.
+        preset: u32,
+    },
 }
 
 impl Compression {
-    /// Memory that compressing with such a window takes, nearly: tables are sized by it.
-    pub(super) fn memory_bytes(self, window_log: u8) -> u64 {
-        let (tables, fixed) = match self {
-            // Hashes and chains of twice as many entries as the window has bytes, four bytes each.
-            Self::Zstd { .. } => (18, 512 << 10),
-            // A binary tree of two entries for each byte, hashes, the window and what is read ahead.
-            Self::Lzma2 { .. } => (12, 1 << 20),
-        };
-        (tables << window_log) + fixed
+    /// The codec of a stream.
+    pub(super) fn codec(self, id: StreamId) -> Codec {
+        match self {
+            Self::Zstd { .. } => Codec::Zstd,
+            Self::Mixed { .. } if id.is_mixable() => Codec::Mixed,
+            Self::Lzma2 { .. } | Self::Mixed { .. } => Codec::Lzma2,
+        }
     }
 }
 
@@ -46,27 +52,31 @@ impl Compression {
 pub(super) enum Codec {
     Zstd = 1,
     Lzma2 = 2,
+    Mixed = 3,
 }
 
 impl Codec {
     pub(super) fn of_id(id: u8) -> Option<Self> {
-        [Self::Zstd, Self::Lzma2].into_iter().find(|codec| *codec as u8 == id)
+        [Self::Zstd, Self::Lzma2, Self::Mixed].into_iter().find(|codec| *codec as u8 == id)
     }
 
-    /// What decoding takes beside the window: contexts, tables, and blocks of input and output.
-    pub(super) fn context_bytes(self) -> u64 {
+    /// What decoding takes: the window, contexts, tables, and blocks of input and output.
+    pub(super) fn memory_bytes(self, window_log: u8) -> u64 {
         match self {
-            Self::Zstd => 384 << 10,
-            Self::Lzma2 => 96 << 10,
+            Self::Zstd => (1 << window_log) + (384 << 10),
+            Self::Lzma2 => (1 << window_log) + (96 << 10),
+            Self::Mixed => mixing::memory_bytes(window_log),
         }
     }
-}
 
-impl From<Compression> for Codec {
-    fn from(compression: Compression) -> Self {
-        match compression {
-            Compression::Zstd { .. } => Self::Zstd,
-            Compression::Lzma2 { .. } => Self::Lzma2,
+    /// What compressing with such a window takes, nearly: tables are sized by it.
+    pub(super) fn compress_memory_bytes(self, window_log: u8) -> u64 {
+        match self {
+            // Hashes and chains of twice as many entries as the window has bytes, four bytes each.
+            Self::Zstd => (18 << window_log) + (512 << 10),
+            // A binary tree of two entries for each byte, hashes, the window and what is read ahead.
+            Self::Lzma2 => (12 << window_log) + (1 << 20),
+            Self::Mixed => mixing::memory_bytes(window_log),
         }
     }
 }
@@ -75,17 +85,26 @@ impl From<Compression> for Codec {
 pub(super) enum Compressor {
     Zstd(Encoder<'static>),
     Lzma2(Stream),
+    Literals(Box<MixedWriter<Literals>>),
+    Differences(Box<MixedWriter<Differences>>),
 }
 
 impl Compressor {
     /// `literal_bits`: so many bits of the byte before it are the context of one that does not repeat.
     pub(super) fn new(
         compression: Compression,
-        window_log: u8,
+        id: StreamId,
+        log: u8,
         literal_bits: u32,
     ) -> io::Result<Self> {
-        let window_log = u32::from(window_log);
+        let window_log = u32::from(log);
         match compression {
+            Compression::Mixed { .. } if id == StreamId::Literals => {
+                Ok(Self::Literals(MixedWriter::new(Literals::new(log))))
+            }
+            Compression::Mixed { .. } if id == StreamId::Differences => {
+                Ok(Self::Differences(MixedWriter::new(Differences::new(log))))
+            }
             Compression::Zstd { level } => {
                 let mut encoder = Encoder::new(level)?;
                 encoder.set_parameter(CParameter::WindowLog(window_log))?;
@@ -95,7 +114,7 @@ impl Compressor {
                 encoder.set_parameter(CParameter::ContentSizeFlag(false))?;
                 Ok(Self::Zstd(encoder))
             }
-            Compression::Lzma2 { preset } => {
+            Compression::Lzma2 { preset } | Compression::Mixed { preset } => {
                 let mut options = LzmaOptions::new_preset(preset)?;
                 options.dict_size(1 << window_log);
                 // Numbers of varying length are at no multiples of anything.
@@ -106,11 +125,13 @@ impl Compressor {
         }
     }
 
-    /// Appends to `out` what a decompressor needs to give back all of `raw`.
+    /// Appends to `out` what a decompressor needs to give back all of `raw`. What is mixed was when it was said.
     pub(super) fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         match self {
             Self::Zstd(encoder) => compress_zstd(encoder, raw, out),
             Self::Lzma2(stream) => compress_lzma2(stream, raw, out),
+            Self::Literals(mixed) => Ok(mixed.finish_frame(out)),
+            Self::Differences(mixed) => Ok(mixed.finish_frame(out)),
         }
     }
 }
@@ -150,10 +171,12 @@ fn compress_lzma2(stream: &mut Stream, raw: &[u8], out: &mut Vec<u8>) -> io::Res
 pub(super) enum Decompressor {
     Zstd(Decoder<'static>),
     Lzma2(Stream),
+    Literals(Box<MixedReader<Literals>>),
+    Differences(Box<MixedReader<Differences>>),
 }
 
 impl Decompressor {
-    pub(super) fn new(codec: Codec, window_log: u8) -> io::Result<Self> {
+    pub(super) fn new(codec: Codec, id: StreamId, window_log: u8) -> io::Result<Self> {
         match codec {
             Codec::Zstd => {
                 let mut decoder = Decoder::new()?;
@@ -165,6 +188,10 @@ impl Decompressor {
                 options.dict_size(1 << window_log);
                 Ok(Self::Lzma2(Stream::new_raw_decoder(Filters::new().lzma2(&options))?))
             }
+            Codec::Mixed if id == StreamId::Literals => {
+                Ok(Self::Literals(MixedReader::new(Literals::new(window_log))))
+            }
+            Codec::Mixed => Ok(Self::Differences(MixedReader::new(Differences::new(window_log)))),
         }
     }
 
@@ -185,6 +212,8 @@ impl Decompressor {
                     _ => Ok((taken, made)),
                 }
             }
+            // Those are read by the byte, after what is around it.
+            Self::Literals(_) | Self::Differences(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }

@@ -3,15 +3,19 @@
 //! A stream's compression goes on from frame to frame: what one frame said helps to compress the next.
 
 mod codec;
+mod mixing;
 mod read;
 mod write;
 
 pub use codec::Compression;
+pub(super) use mixing::Tail;
 pub(super) use read::StreamReaders;
 pub(super) use write::StreamWriters;
 
 use super::varint;
 use codec::Codec;
+
+type Result<T = ()> = std::result::Result<T, &'static str>;
 
 /// What a stream holds. The number is its id in the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,37 @@ pub(super) enum StreamId {
     ResidualGaps = 10,
     /// Actual reference minus predicted.
     Residuals = 11,
+}
+
+impl StreamId {
+    /// Whether the stream may be mixed: its bytes are coded after what is around them.
+    fn is_mixable(self) -> bool {
+        matches!(self, Self::Literals | Self::Differences)
+    }
+
+    const ALL: [Self; STREAM_COUNT] = [
+        Self::Operations,
+        Self::Lengths,
+        Self::Offsets,
+        Self::Gaps,
+        Self::Differences,
+        Self::Literals,
+        Self::Headers,
+        Self::Corrections,
+        Self::RegionLengths,
+        Self::RegionOffsets,
+        Self::ResidualGaps,
+        Self::Residuals,
+    ];
+}
+
+/// Where a difference is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DifferenceSite {
+    /// The byte that it is added to.
+    pub(super) old: u8,
+    /// The bytes that were made before it.
+    pub(super) before: Tail,
 }
 
 /// All streams there are.
@@ -75,10 +110,13 @@ impl StreamTable {
     ) -> Self {
         let useful = output_bytes.max(1).next_power_of_two().trailing_zeros();
         let useful = u8::try_from(useful).unwrap_or(MAX_WINDOW_LOG).max(MIN_WINDOW_LOG);
-        let codec = Codec::from(compression);
         let count = if has_regions { STREAM_COUNT } else { PLAIN_STREAMS };
-        let entry = |log: &u8| Entry { codec, window_log: useful.min(*log) };
-        Self(WINDOW_LOGS[..count].iter().map(entry).collect())
+        let entry = |id: &StreamId| {
+            let codec = compression.codec(*id);
+            let largest = WINDOW_LOGS[*id as usize];
+            Entry { codec, window_log: useful.min(largest) }
+        };
+        Self(StreamId::ALL[..count].iter().map(entry).collect())
     }
 
     /// Halves the largest window; false where all are as small as they get.
@@ -90,19 +128,18 @@ impl StreamTable {
 
     /// Memory that decoding all streams at once takes.
     pub(super) fn memory_bytes(&self) -> u64 {
-        let of = |entry: &Entry| (1u64 << entry.window_log) + entry.codec.context_bytes();
-        self.0.iter().map(of).sum()
+        self.0.iter().map(|entry| entry.codec.memory_bytes(entry.window_log)).sum()
     }
 
     /// Memory that compressing all streams at once takes, nearly.
-    pub(super) fn compress_memory_bytes(&self, compression: Compression) -> u64 {
-        self.0.iter().map(|entry| compression.memory_bytes(entry.window_log)).sum()
+    pub(super) fn compress_memory_bytes(&self) -> u64 {
+        self.0.iter().map(|entry| entry.codec.compress_memory_bytes(entry.window_log)).sum()
     }
 
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         varint::put(out, self.0.len() as u64);
-        for (id, entry) in (0u8..).zip(&self.0) {
-            out.extend([id, entry.codec as u8, entry.window_log]);
+        for (id, entry) in StreamId::ALL.iter().zip(&self.0) {
+            out.extend([*id as u8, entry.codec as u8, entry.window_log]);
         }
     }
 
@@ -113,11 +150,12 @@ impl StreamTable {
             return None;
         }
         let mut entries = Vec::with_capacity(count);
-        for id in (0u8..).take(count) {
+        for id in &StreamId::ALL[..count] {
             let ([found, codec, window_log], after) = rest.split_first_chunk::<3>()?;
             *rest = after;
             let (codec, window_log) = (Codec::of_id(*codec)?, *window_log);
-            if *found != id || !(MIN_WINDOW_LOG..=MAX_WINDOW_LOG).contains(&window_log) {
+            let is_possible = codec != Codec::Mixed || id.is_mixable();
+            if *found != *id as u8 || !is_possible || !(MIN_WINDOW_LOG..=MAX_WINDOW_LOG).contains(&window_log) {
                 return None;
             }
             entries.push(Entry { codec, window_log });
@@ -134,13 +172,13 @@ mod tests {
     fn windows_can_be_made_to_fit_a_small_memory() {
         for compression in [Compression::Lzma2 { preset: 7 }, Compression::Zstd { level: 9 }] {
             let mut table = StreamTable::for_output(1 << 30, compression, true);
-            let large = table.compress_memory_bytes(compression);
+            let large = table.compress_memory_bytes();
             assert!((80 << 20..200 << 20).contains(&large), "{large}");
-            while table.compress_memory_bytes(compression) > 48 << 20 {
+            while table.compress_memory_bytes() > 48 << 20 {
                 assert!(table.shrink());
             }
             // Not more than that: half as much would be a window too small.
-            assert!(table.compress_memory_bytes(compression) > 24 << 20);
+            assert!(table.compress_memory_bytes() > 24 << 20);
         }
     }
 }

@@ -4,7 +4,8 @@ use std::io;
 use std::ops::Range;
 
 use super::codec::Decompressor;
-use super::{STREAM_COUNT, StreamId, StreamTable};
+use super::mixing::Tail;
+use super::{DifferenceSite, Result, STREAM_COUNT, StreamId, StreamTable};
 use crate::native::varint;
 
 /// Gives the streams of a frame back, decompressed as far as they are asked for.
@@ -12,12 +13,10 @@ pub(in crate::native) struct StreamReaders {
     streams: Vec<StreamReader>,
 }
 
-type Result<T = ()> = std::result::Result<T, &'static str>;
-
 impl StreamReaders {
     pub(in crate::native) fn new(table: &StreamTable) -> io::Result<Self> {
-        let streams = table.0.iter().map(|entry| {
-            let decompressor = Decompressor::new(entry.codec, entry.window_log)?;
+        let streams = StreamId::ALL.iter().zip(&table.0).map(|(id, entry)| {
+            let decompressor = Decompressor::new(entry.codec, *id, entry.window_log)?;
             Ok(StreamReader::new(decompressor))
         });
         Ok(Self { streams: streams.collect::<io::Result<_>>()? })
@@ -35,7 +34,7 @@ impl StreamReaders {
         let mut at = frame.len() - rest.len();
         for (stream, (raw, stored)) in self.streams.iter_mut().zip(lengths) {
             let end = at.checked_add(stored).filter(|end| *end <= frame.len()).ok_or(TABLE)?;
-            stream.begin(at..end, raw);
+            stream.begin(at..end, raw, frame);
             at = end;
         }
         if at == frame.len() { Ok(()) } else { Err(TABLE) }
@@ -83,6 +82,43 @@ impl StreamReaders {
         Ok(())
     }
 
+    /// The next literals, which come after `tail`.
+    pub(in crate::native) fn literals(
+        &mut self,
+        frame: &[u8],
+        tail: Tail,
+        out: &mut [u8],
+    ) -> Result {
+        let stream = self.stream(StreamId::Literals)?;
+        let Decompressor::Literals(mixed) = &mut stream.decompressor else {
+            return self.bytes(StreamId::Literals, frame, out);
+        };
+        stream.raw_left = stream.raw_left.checked_sub(out.len() as u64).ok_or(TOO_SHORT)?;
+        let stored = &frame[stream.stored.clone()];
+        mixed.read(stored, |model, bits| model.code(bits, tail, out));
+        if stream.raw_left == 0 {
+            mixed.is_at_end(stored)?;
+            stream.stored.start = stream.stored.end;
+        }
+        Ok(())
+    }
+
+    /// The next difference.
+    pub(in crate::native) fn difference(&mut self, frame: &[u8], site: DifferenceSite) -> Result<u8> {
+        let stream = self.stream(StreamId::Differences)?;
+        let Decompressor::Differences(mixed) = &mut stream.decompressor else {
+            return self.byte(StreamId::Differences, frame);
+        };
+        stream.raw_left = stream.raw_left.checked_sub(1).ok_or(TOO_SHORT)?;
+        let stored = &frame[stream.stored.clone()];
+        let difference = mixed.read(stored, |model, bits| model.code(bits, site, 0));
+        if stream.raw_left == 0 {
+            mixed.is_at_end(stored)?;
+            stream.stored.start = stream.stored.end;
+        }
+        Ok(difference)
+    }
+
     /// The next number of a stream.
     pub(in crate::native) fn number(&mut self, id: StreamId, frame: &[u8]) -> Result<u64> {
         varint::get(|| self.byte(id, frame))?.ok_or("a number does not fit 64 bits")
@@ -92,6 +128,8 @@ impl StreamReaders {
         self.streams.get_mut(id as usize).ok_or("an operation reads a stream that is not listed")
     }
 }
+
+const TOO_SHORT: &str = "a stream ends before its operations do";
 
 struct StreamReader {
     decompressor: Decompressor,
@@ -110,7 +148,12 @@ impl StreamReader {
         Self { decompressor, stored: 0..0, raw_left: 0, block, filled: 0, next: 0 }
     }
 
-    fn begin(&mut self, stored: Range<usize>, raw: u64) {
+    fn begin(&mut self, stored: Range<usize>, raw: u64, frame: &[u8]) {
+        match &mut self.decompressor {
+            Decompressor::Literals(mixed) => mixed.begin_frame(&frame[stored.clone()]),
+            Decompressor::Differences(mixed) => mixed.begin_frame(&frame[stored.clone()]),
+            Decompressor::Zstd(_) | Decompressor::Lzma2(_) => {}
+        }
         self.stored = stored;
         self.raw_left = raw;
         (self.filled, self.next) = (0, 0);
@@ -119,7 +162,7 @@ impl StreamReader {
     fn refill(&mut self, frame: &[u8]) -> Result {
         const INVALID: &str = "a stream is not validly compressed";
         if self.raw_left == 0 {
-            return Err("a stream ends before its operations do");
+            return Err(TOO_SHORT);
         }
         let want = usize::try_from(self.raw_left).unwrap_or(usize::MAX).min(self.block.len());
         let (mut written, mut stuck) = (0, false);

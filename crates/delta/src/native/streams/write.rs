@@ -3,7 +3,8 @@
 use std::io;
 
 use super::codec::{Compression, Compressor};
-use super::{Entry, LITERAL_BITS, STREAM_COUNT, StreamId, StreamTable};
+use super::mixing::Tail;
+use super::{DifferenceSite, LITERAL_BITS, STREAM_COUNT, StreamId, StreamTable};
 use crate::native::varint;
 
 /// Collects the streams of a frame, and compresses them when it ends.
@@ -17,10 +18,10 @@ impl StreamWriters {
         table: &StreamTable,
         compression: Compression,
     ) -> io::Result<Self> {
-        let compressor = |(entry, literal_bits): (&Entry, &u32)| {
-            Compressor::new(compression, entry.window_log, *literal_bits)
-        };
-        let compressors = table.0.iter().zip(&LITERAL_BITS).map(compressor);
+        let compressors = StreamId::ALL.iter().zip(&table.0).map(|(id, entry)| {
+            let literal_bits = LITERAL_BITS[*id as usize];
+            Compressor::new(compression, *id, entry.window_log, literal_bits)
+        });
         Ok(Self { raw: Default::default(), compressors: compressors.collect::<io::Result<_>>()? })
     }
 
@@ -31,6 +32,25 @@ impl StreamWriters {
 
     pub(in crate::native) fn put(&mut self, id: StreamId, value: u64) {
         varint::put(self.raw(id), value);
+    }
+
+    /// Says bytes that have no like, which come after `tail`.
+    pub(in crate::native) fn literals(&mut self, bytes: &[u8], tail: Tail) {
+        let id = StreamId::Literals as usize;
+        let start = self.raw[id].len();
+        self.raw[id].extend_from_slice(bytes);
+        if let Some(Compressor::Literals(mixed)) = self.compressors.get_mut(id) {
+            mixed.write(|model, bits| model.code(bits, tail, &mut self.raw[id][start..]));
+        }
+    }
+
+    /// Says a difference.
+    pub(in crate::native) fn difference(&mut self, difference: u8, site: DifferenceSite) {
+        let id = StreamId::Differences as usize;
+        self.raw[id].push(difference);
+        if let Some(Compressor::Differences(mixed)) = self.compressors.get_mut(id) {
+            mixed.write(|model, bits| model.code(bits, site, difference));
+        }
     }
 
     /// Bytes in the frame at hand, before compression.

@@ -1,0 +1,107 @@
+//! What the two streams that are mixed are predicted from.
+
+use super::arithmetic::BitCoder;
+use super::model::Model;
+use super::tail::Tail;
+use super::{CONTEXTS, Context, hash};
+use crate::native::streams::DifferenceSite;
+
+/// The model of literals: they go on after the bytes that were made before them.
+pub(in crate::native::streams) struct Literals {
+    model: Model,
+    /// By the last two bytes: the two that came after these the last two times, the last one low.
+    followed: Box<[u16]>,
+}
+
+impl Literals {
+    pub(in crate::native::streams) fn new(log: u8) -> Self {
+        Self { model: Model::new(log), followed: vec![0; 1 << 16].into_boxed_slice() }
+    }
+
+    /// Codes bytes that come after `tail`.
+    pub(in crate::native::streams) fn code(
+        &mut self,
+        coder: &mut impl BitCoder,
+        mut tail: Tail,
+        bytes: &mut [u8],
+    ) {
+        for byte in bytes {
+            let last = tail.last();
+            let pair = (last[0] | last[1] << 8) as usize;
+            let context = self.context(last, u32::from(self.followed[pair]));
+            *byte = self.model.code(coder, &context, *byte);
+            tail.push_byte(*byte);
+            self.followed[pair] = self.followed[pair] << 8 | u16::from(*byte);
+        }
+    }
+
+    fn context(&self, last: [u32; 6], followed: u32) -> Context {
+        let [a, b, c, d, e, f] = last;
+        let high = |byte: u32| byte >> 4;
+        let values = [
+            0,
+            a,
+            a | b << 8,
+            b | c << 8,
+            b,
+            c | d << 8,
+            a | e << 8 | f << 16,
+            high(a) | high(b) << 4 | high(c) << 8 | high(d) << 12,
+            followed | a << 16,
+        ];
+        let byte = a.to_le_bytes()[0];
+        Context { keys: keys(values), selector: byte, refinement: byte }
+    }
+}
+
+/// The model of differences: what changes depends on what was there.
+pub(in crate::native::streams) struct Differences {
+    model: Model,
+    /// The last two, the last one low.
+    last: u32,
+    /// By the old byte: the last difference to such a one.
+    last_of: [u8; 256],
+}
+
+impl Differences {
+    pub(in crate::native::streams) fn new(log: u8) -> Self {
+        Self { model: Model::new(log), last: 0, last_of: [0; 256] }
+    }
+
+    /// Codes a difference.
+    pub(in crate::native::streams) fn code(
+        &mut self,
+        coder: &mut impl BitCoder,
+        site: DifferenceSite,
+        difference: u8,
+    ) -> u8 {
+        let (old, [a, b, ..]) = (u32::from(site.old), site.before.last());
+        let (last, before) = (self.last & 0xff, self.last >> 8 & 0xff);
+        let values = [
+            0,
+            last,
+            last | before << 8,
+            old,
+            old | a << 8,
+            old | a << 8 | b << 16,
+            old | u32::from(self.last_of[usize::from(site.old)]) << 8,
+            old | last << 8 | a << 16,
+            old | last << 8 | before << 16,
+        ];
+        let selector = last.to_le_bytes()[0];
+        let context = Context { keys: keys(values), selector, refinement: site.old };
+        let difference = self.model.code(coder, &context, difference);
+        self.last = self.last << 8 | u32::from(difference);
+        self.last_of[usize::from(site.old)] = difference;
+        difference
+    }
+}
+
+/// The same value is another key in another context.
+fn keys(values: [u32; CONTEXTS]) -> [u32; CONTEXTS] {
+    let mut number = 0;
+    values.map(|value| {
+        number += 1;
+        hash(value, number)
+    })
+}

@@ -1,0 +1,62 @@
+//! Mixing: a byte is coded bit by bit, each as likely as several contexts together say.
+//!
+//! Specified in `docs/formats/silt-mixing.md`. The method is that of Mahoney's
+//! [PAQ](https://mattmahoney.net/dc/dce.html#Section_43) family: adaptive probabilities by context, mixed in the
+//! logistic domain by weights that learn, then refined, and an arithmetic coder behind. What is ours are the contexts:
+//! they know the old bytes that a delta is made against.
+//!
+//! - `model` predicts and learns, over `slots` (probabilities by context) and `repeats`; the same code runs on both sides;
+//! - [`Literals`] and [`Differences`]: the contexts of the two streams that are mixed;
+//! - `arithmetic`: the coder; [`MixedWriter`] and [`MixedReader`]: a stream, frame by frame.
+
+mod arithmetic;
+mod contexts;
+mod logistic;
+mod model;
+mod repeats;
+mod run;
+mod slots;
+mod tail;
+
+pub(super) use contexts::{Differences, Literals};
+pub(super) use run::{MixedReader, MixedWriter};
+pub(in crate::native) use tail::Tail;
+
+/// Contexts that a byte is predicted from.
+const CONTEXTS: usize = 9;
+
+/// What a byte is predicted from.
+struct Context {
+    /// A hash of each context.
+    keys: [u32; CONTEXTS],
+    /// Chooses one of the weights.
+    selector: u8,
+    /// Chooses what refines the prediction.
+    refinement: u8,
+}
+
+/// What a model takes beside its table and its repeats: weights, refinements, tables of contexts.
+const FIXED_BYTES: u64 = 384 << 10;
+
+/// Memory that a model takes whose table has `2^log` bytes.
+pub(super) fn memory_bytes(log: u8) -> u64 {
+    (1 << log) + repeats::Repeats::memory_bytes(log) + FIXED_BYTES
+}
+
+/// Spreads two numbers over 32 bits.
+fn hash(a: u32, b: u32) -> u32 {
+    let x = (a.wrapping_mul(0x9e37_79b1) ^ b).wrapping_mul(0x85eb_ca6b);
+    x ^ (x >> 15)
+}
+
+/// The low 16 bits of a number.
+fn low_16(x: i32) -> i16 {
+    let [a, b, ..] = x.to_le_bytes();
+    i16::from_le_bytes([a, b])
+}
+
+/// The low 16 bits of a number.
+fn low_u16(x: u32) -> u16 {
+    let [a, b, ..] = x.to_le_bytes();
+    u16::from_le_bytes([a, b])
+}
