@@ -110,6 +110,23 @@ impl Content {
         inner.fold(own, u64::saturating_add)
     }
 
+    /// Bytes that no cover makes, those of inner contents too, where all of it is `length` bytes: headers and
+    /// padding are among them.
+    pub fn uncovered_bytes(&self, length: u64) -> u64 {
+        let covered: u64 = self.covers.iter().map(|cover| cover.length).sum();
+        let of_region = |region: &Region| {
+            let length = region.target.end - region.target.start;
+            let uncovered = match &region.transform {
+                Transform::Deflate(deflate) => deflate.content.uncovered_bytes(deflate.plain_bytes),
+                Transform::References(references) => references.uncovered_bytes(length),
+            };
+            (length, uncovered)
+        };
+        let regions = self.regions.iter().map(of_region);
+        let (made, uncovered) = regions.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        length.saturating_sub(covered).saturating_sub(made) + uncovered
+    }
+
     /// Memory that its regions take at most while they are made.
     pub(crate) fn resident_bytes(&self) -> u64 {
         self.regions.iter().map(Region::resident_bytes).max().unwrap_or(0)
@@ -133,6 +150,12 @@ impl References {
     /// Covers of both sorts.
     pub(crate) fn cover_count(&self) -> u64 {
         self.covers.len() as u64 + self.unmapped.len() as u64
+    }
+
+    fn uncovered_bytes(&self, region_bytes: u64) -> u64 {
+        let covers = self.covers.iter().chain(&self.unmapped);
+        let covered = covers.map(|cover| u64::from(cover.length)).sum();
+        region_bytes.saturating_sub(covered)
     }
 
     fn resident_bytes(&self, region_bytes: u64) -> u64 {

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use store::Store;
 
 use super::base::{Base, bytes_of};
-use super::layer::{Maker, encode_options, match_options};
+use super::layer::{Maker, encode_options, match_options, unmixed};
 use super::pool::{POOL_MEMORY_BYTES, Pool, Slice, gaps_of, part_of, without};
 use super::{CreateError, CreatedDelta, Creation, DeltaOptions, thread_pool};
 use crate::delta_image::{DeltaFormat, DeltaImage};
@@ -201,7 +201,7 @@ impl Several<'_> {
         origins: &[(Origin, &dyn ReadAt)],
     ) -> Result<u64, CreateError> {
         let slice = Slice { bytes: target, range: file.clone() };
-        let options = encode_options(self.options, self.options.level);
+        let options = encode_options(self.options, unmixed(self.options.level));
         let encoded = encode(&slice, [0; 32], origins, content, &options, &mut io::sink())?;
         Ok(encoded.delta_bytes)
     }
