@@ -183,6 +183,8 @@ impl Seeds {
         let delta = self.read("vectors/silt-1/delta.silt")?;
         self.write("native_header", "vector", &delta[..delta.len().min(200)])?;
         self.write("native_decode", "vector", &delta)?;
+        let mixed = self.read("vectors/silt-1/mixed-delta.silt")?;
+        self.write("native_decode", "mixed", &mixed)?;
         let real = fuzzing::native_delta();
         self.write("load_delta", "silt", &[&[0], &real[..]].concat())?;
         let whole = self.read("vectors/silt-1/target.tar")?;

@@ -45,7 +45,7 @@ pub(super) struct DeltaArgs {
     /// A further base; the device needs all of them (repeatable)
     #[arg(long = "base", value_name = "IMAGE")]
     more_bases: Vec<AnyReference>,
-    /// How much work goes into it
+    /// How much work goes into it: a delta of `best` also takes longer to apply
     #[arg(long, default_value = "default")]
     level: Level,
     /// Memory that making it may take

@@ -189,7 +189,7 @@ impl<'a> Maker<'a> {
         pool: Option<&Pool>,
         report: &mut LayerReport,
     ) -> Result<(), CreateError> {
-        let compression = compression_of(self.options.level, matched, target.size());
+        let compression = compression_of(self.options, matched, target.size());
         let options = encode_options(self.options, compression);
         let digest = *target.diff_id.0.as_bytes();
         let mut out = BufWriter::new(&*self.scratch);
@@ -251,7 +251,7 @@ impl<'a> Maker<'a> {
         let digest = *pool.digest.as_bytes();
         let mut out = BufWriter::new(&*self.scratch);
         let content = Content::default();
-        let compression = compression_of(self.options.level, &content, pool.bytes.size());
+        let compression = compression_of(self.options, &content, pool.bytes.size());
         let options = encode_options(self.options, compression);
         let encoded = encode(&pool.bytes, digest, &[], &content, &options, &mut out)?;
         out.flush().map_err(scratch_error)?;
@@ -362,10 +362,14 @@ pub(super) fn apply_balena(
 /// where at most one byte in so many is such a one, and applying takes no more than twice as long.
 const MIXED_SHARE: u64 = 128;
 
+/// In less memory on the device its tables are too small to be worth it.
+const MIN_MEMORY_TO_MIX: u64 = 8 << 20;
+
 /// How the native delta of a layer of `target_bytes` is compressed.
-fn compression_of(level: Level, matched: &Content, target_bytes: u64) -> Compression {
+fn compression_of(options: &DeltaOptions, matched: &Content, target_bytes: u64) -> Compression {
     let is_mixing_quick = matched.uncovered_bytes(target_bytes) <= target_bytes / MIXED_SHARE;
-    match level {
+    match options.level {
+        level if options.apply_memory_bytes < MIN_MEMORY_TO_MIX => unmixed(level),
         Level::Default if is_mixing_quick => Compression::Mixed { preset: 7 },
         Level::Best => Compression::Mixed { preset: 9 | EXTREME },
         level => unmixed(level),

@@ -130,8 +130,14 @@ impl Compressor {
         match self {
             Self::Zstd(encoder) => compress_zstd(encoder, raw, out),
             Self::Lzma2(stream) => compress_lzma2(stream, raw, out),
-            Self::Literals(mixed) => Ok(mixed.finish_frame(out)),
-            Self::Differences(mixed) => Ok(mixed.finish_frame(out)),
+            Self::Literals(mixed) => {
+                mixed.finish_frame(out);
+                Ok(())
+            }
+            Self::Differences(mixed) => {
+                mixed.finish_frame(out);
+                Ok(())
+            }
         }
     }
 }

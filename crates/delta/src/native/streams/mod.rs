@@ -155,7 +155,10 @@ impl StreamTable {
             *rest = after;
             let (codec, window_log) = (Codec::of_id(*codec)?, *window_log);
             let is_possible = codec != Codec::Mixed || id.is_mixable();
-            if *found != *id as u8 || !is_possible || !(MIN_WINDOW_LOG..=MAX_WINDOW_LOG).contains(&window_log) {
+            if *found != *id as u8
+                || !is_possible
+                || !(MIN_WINDOW_LOG..=MAX_WINDOW_LOG).contains(&window_log)
+            {
                 return None;
             }
             entries.push(Entry { codec, window_log });

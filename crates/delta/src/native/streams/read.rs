@@ -104,7 +104,11 @@ impl StreamReaders {
     }
 
     /// The next difference.
-    pub(in crate::native) fn difference(&mut self, frame: &[u8], site: DifferenceSite) -> Result<u8> {
+    pub(in crate::native) fn difference(
+        &mut self,
+        frame: &[u8],
+        site: DifferenceSite,
+    ) -> Result<u8> {
         let stream = self.stream(StreamId::Differences)?;
         let Decompressor::Differences(mixed) = &mut stream.decompressor else {
             return self.byte(StreamId::Differences, frame);

@@ -7,8 +7,8 @@ pub(super) const LIMIT: i32 = 2047;
 
 /// `4096 / (1 + e^-x)` for x = -8, -7.5, … 8, rounded.
 const KNOTS: [i32; 33] = [
-    1, 2, 4, 6, 10, 17, 27, 45, 74, 120, 194, 311, 488, 747, 1102, 1546, 2048, 2550, 2994, 3349, 3608,
-    3785, 3902, 3976, 4022, 4051, 4069, 4079, 4086, 4090, 4092, 4094, 4095,
+    1, 2, 4, 6, 10, 17, 27, 45, 74, 120, 194, 311, 488, 747, 1102, 1546, 2048, 2550, 2994, 3349,
+    3608, 3785, 3902, 3976, 4022, 4051, 4069, 4079, 4086, 4090, 4092, 4094, 4095,
 ];
 
 /// Both directions, as tables.
@@ -62,7 +62,10 @@ mod tests {
         for probability in 1..4095u16 {
             let x = i32::from(LOGISTIC.stretch(probability));
             assert!(LOGISTIC.squash(x) >= i32::from(probability), "{probability}");
-            assert!(x == -LIMIT || LOGISTIC.squash(x - 1) < i32::from(probability), "{probability}");
+            assert!(
+                x == -LIMIT || LOGISTIC.squash(x - 1) < i32::from(probability),
+                "{probability}"
+            );
         }
     }
 

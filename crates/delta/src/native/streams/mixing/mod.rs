@@ -36,7 +36,7 @@ struct Context {
 }
 
 /// What a model takes beside its table and its repeats: weights, refinements, tables of contexts.
-const FIXED_BYTES: u64 = 384 << 10;
+const FIXED_BYTES: u64 = 512 << 10;
 
 /// Memory that a model takes whose table has `2^log` bytes.
 pub(super) fn memory_bytes(log: u8) -> u64 {

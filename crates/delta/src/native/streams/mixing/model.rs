@@ -43,7 +43,9 @@ struct Repeat {
 
 impl Repeat {
     fn kind(repeat: Option<Self>) -> usize {
-        repeat.map_or(0, |Self { length, .. }| 1 + usize::from(length >= 8) + usize::from(length >= 16))
+        repeat.map_or(0, |Self { length, .. }| {
+            1 + usize::from(length >= 8) + usize::from(length >= 16)
+        })
     }
 }
 
@@ -71,7 +73,9 @@ impl Model {
         let logistic: &Logistic = &LOGISTIC;
         let mut refined = Vec::with_capacity(16 * 256 * CELLS);
         for _ in 0..16 * 256 {
-            refined.extend((-16..=16).map(|cell| low_u16(logistic.squash(cell * CELL).unsigned_abs() * 16)));
+            refined.extend(
+                (-16..=16).map(|cell| low_u16(logistic.squash(cell * CELL).unsigned_abs() * 16)),
+            );
         }
         Self {
             logistic,
@@ -132,7 +136,8 @@ impl Model {
         let cell = &mut self.refined[cell..cell + CELLS];
         let (low, within) = ((mixed + 2048) / CELL, (mixed + 2048) % CELL);
         let low = low.unsigned_abs() as usize;
-        let refined = (i32::from(cell[low]) * (CELL - within) + i32::from(cell[low + 1]) * within) >> 11;
+        let refined =
+            (i32::from(cell[low]) * (CELL - within) + i32::from(cell[low + 1]) * within) >> 11;
         let probability = (self.logistic.squash(mixed) + 3 * refined) >> 2;
         let bit = coder.code(probability.clamp(1, 4095).unsigned_abs(), bit);
 

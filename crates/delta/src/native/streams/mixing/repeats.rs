@@ -66,7 +66,8 @@ impl Repeats {
             return;
         }
         let is_same = |back: u32| {
-            back <= end && self.at(end.wrapping_sub(back)) == self.at(self.position.wrapping_sub(back))
+            back <= end
+                && self.at(end.wrapping_sub(back)) == self.at(self.position.wrapping_sub(back))
         };
         let length = (1..=COMPARED).take_while(|back| is_same(*back)).count();
         if length >= MIN_LENGTH {
