@@ -154,7 +154,7 @@ impl<'a> Maker<'a> {
     ) -> Result<LayerReport, CreateError> {
         let match_options = MatchOptions { region_bytes, ..match_options(self.options, level) };
         let matched = match_layer(target, index, &match_options)?;
-        self.write(target, &matched, None)
+        self.write(target, &matched, None, level)
     }
 
     /// Encodes and proves.
@@ -163,13 +163,14 @@ impl<'a> Maker<'a> {
         target: &SourceLayer,
         matched: &Content,
         pool: Option<&Pool>,
+        level: Level,
     ) -> Result<LayerReport, CreateError> {
         let mut report = blank_report(target.diff_id, target.size());
         // What an attempt before this one left there is not to show behind the end.
         self.scratch.set_len(self.end).map_err(scratch_error)?;
         self.seek_to_delta()?;
         match self.options.format {
-            DeltaFormat::Silt => self.encode_native(target, matched, pool, &mut report)?,
+            DeltaFormat::Silt => self.encode_native(target, matched, pool, level, &mut report)?,
             DeltaFormat::Balena => self.encode_balena(target, matched, &mut report)?,
         }
         self.prove(target, pool, report.delta_bytes)?;
@@ -187,9 +188,10 @@ impl<'a> Maker<'a> {
         target: &SourceLayer,
         matched: &Content,
         pool: Option<&Pool>,
+        level: Level,
         report: &mut LayerReport,
     ) -> Result<(), CreateError> {
-        let compression = compression_of(self.options, matched, target.size());
+        let compression = compression_of(self.options, level, matched, target.size());
         let options = encode_options(self.options, compression);
         let digest = *target.diff_id.0.as_bytes();
         let mut out = BufWriter::new(&*self.scratch);
@@ -227,16 +229,17 @@ impl<'a> Maker<'a> {
         matched: &Content,
         pool: Option<&Pool>,
     ) -> Result<(DeltaLayer, LayerReport), CreateError> {
+        let level = self.options.level;
         let number = u32::try_from(self.origins.len() + 1).unwrap_or(u32::MAX);
         let fill = |content: &Content| match pool {
             Some(pool) => pool.fill(content, target.size(), OriginId(number)),
             None => content.clone(),
         };
-        let report = match self.write(target, &fill(matched), pool) {
+        let report = match self.write(target, &fill(matched), pool, level) {
             // A transform that does not come back is a fault of ours, and no reason to have no delta.
             Err(error) if error.is_of_encoding() && !matched.regions.is_empty() => {
                 let plain = Content { regions: Vec::new(), ..matched.clone() };
-                self.write(target, &fill(&plain), pool)?
+                self.write(target, &fill(&plain), pool, level)?
             }
             report => report?,
         };
@@ -251,7 +254,8 @@ impl<'a> Maker<'a> {
         let digest = *pool.digest.as_bytes();
         let mut out = BufWriter::new(&*self.scratch);
         let content = Content::default();
-        let compression = compression_of(self.options, &content, pool.bytes.size());
+        let (level, size) = (self.options.level, pool.bytes.size());
+        let compression = compression_of(self.options, level, &content, size);
         let options = encode_options(self.options, compression);
         let encoded = encode(&pool.bytes, digest, &[], &content, &options, &mut out)?;
         out.flush().map_err(scratch_error)?;
@@ -366,9 +370,14 @@ const MIXED_SHARE: u64 = 128;
 const MIN_MEMORY_TO_MIX: u64 = 8 << 20;
 
 /// How the native delta of a layer of `target_bytes` is compressed.
-fn compression_of(options: &DeltaOptions, matched: &Content, target_bytes: u64) -> Compression {
+fn compression_of(
+    options: &DeltaOptions,
+    level: Level,
+    matched: &Content,
+    target_bytes: u64,
+) -> Compression {
     let is_mixing_quick = matched.uncovered_bytes(target_bytes) <= target_bytes / MIXED_SHARE;
-    match options.level {
+    match level {
         level if options.apply_memory_bytes < MIN_MEMORY_TO_MIX => unmixed(level),
         Level::Default if is_mixing_quick => Compression::Mixed { preset: 7 },
         Level::Best => Compression::Mixed { preset: 9 | EXTREME },
