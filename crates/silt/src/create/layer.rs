@@ -106,25 +106,35 @@ impl<'a> Maker<'a> {
         index: &FileIndex<'_>,
     ) -> Result<(DeltaLayer, LayerReport), CreateError> {
         let report = match (self.options.level, self.options.format) {
-            (Level::Best, DeltaFormat::Silt) => self.smaller_of_two(target, index)?,
-            (level, _) => self.attempt(target, index, level)?,
+            (Level::Best, DeltaFormat::Silt) => self.smallest(target, index)?,
+            (level, _) => self.attempt(target, index, Way { matching: level, coding: level })?,
         };
         let layer = self.finish_tar(report.delta_bytes)?;
         Ok((layer, report))
     }
 
     /// With all that can be tried: what is chosen by estimates is mostly smaller than by default, not always.
-    fn smaller_of_two(
+    fn smallest(
         &self,
         target: &SourceLayer,
         index: &FileIndex<'_>,
     ) -> Result<LayerReport, CreateError> {
-        let default = self.attempt(target, index, Level::Default)?;
-        let best = self.attempt(target, index, Level::Best)?;
-        match best.delta_bytes <= default.delta_bytes {
-            true => Ok(best),
-            false => self.attempt(target, index, Level::Default),
+        let best = Way { matching: Level::Best, coding: Level::Best };
+        let mut smallest = (best, self.attempt(target, index, best)?);
+        let mut last = best;
+        for coding in [Level::Best, Level::Default] {
+            if coding == Level::Default && smallest.1.delta_bytes > MIXING_LEARNS_BYTES {
+                break;
+            }
+            last = Way { matching: Level::Default, coding };
+            let report = self.attempt(target, index, last)?;
+            if report.delta_bytes < smallest.1.delta_bytes {
+                smallest = (last, report);
+            }
         }
+        // What was tried last lies in the file.
+        let (way, report) = smallest;
+        if way == last { Ok(report) } else { self.attempt(target, index, way) }
     }
 
     /// The delta with transforms, or without if they fail: a transform that does not come back is a fault
@@ -133,12 +143,12 @@ impl<'a> Maker<'a> {
         &self,
         target: &SourceLayer,
         index: &FileIndex<'_>,
-        level: Level,
+        way: Way,
     ) -> Result<LayerReport, CreateError> {
         let region_bytes = region_bytes(self.options);
-        match self.attempt_with(target, index, level, region_bytes) {
+        match self.attempt_with(target, index, way, region_bytes) {
             Err(error) if region_bytes > 0 && error.is_of_encoding() => {
-                self.attempt_with(target, index, level, 0)
+                self.attempt_with(target, index, way, 0)
             }
             report => report,
         }
@@ -149,12 +159,12 @@ impl<'a> Maker<'a> {
         &self,
         target: &SourceLayer,
         index: &FileIndex<'_>,
-        level: Level,
+        way: Way,
         region_bytes: u64,
     ) -> Result<LayerReport, CreateError> {
-        let match_options = MatchOptions { region_bytes, ..match_options(self.options, level) };
-        let matched = match_layer(target, index, &match_options)?;
-        self.write(target, &matched, None, level)
+        let options = match_options(self.options, way.matching);
+        let matched = match_layer(target, index, &MatchOptions { region_bytes, ..options })?;
+        self.write(target, &matched, None, way.coding)
     }
 
     /// Encodes and proves.
@@ -361,6 +371,16 @@ pub(super) fn apply_balena(
         .map_err(|source| CreateError::UnprovenBalena { layer, source })?;
     Ok(DiffId(made.finish()))
 }
+
+/// How much work goes into finding what is alike, and into coding the rest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Way {
+    matching: Level,
+    coding: Level,
+}
+
+/// In a delta of so many bytes mixing has learnt enough to be the smaller coding.
+const MIXING_LEARNS_BYTES: u64 = 64 << 10;
 
 /// Mixing takes about a microsecond for each byte that is not an origin's. At the default level it is done
 /// where at most one byte in so many is such a one, and applying takes no more than twice as long.
