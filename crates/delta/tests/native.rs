@@ -84,6 +84,10 @@ fn tar_of(members: &[Member]) -> Vec<u8> {
 }
 
 fn make_delta(bases: &[Vec<u8>], target: &Vec<u8>) -> Vec<u8> {
+    coded(bases, target, Compression::Lzma2 { preset: 1 })
+}
+
+fn coded(bases: &[Vec<u8>], target: &Vec<u8>, compression: Compression) -> Vec<u8> {
     let origins: Vec<&dyn ReadAt> = bases.iter().map(|base| base as &dyn ReadAt).collect();
     let index = FileIndex::build(&origins, &[target]).unwrap();
     let options = MatchOptions {
@@ -95,11 +99,8 @@ fn make_delta(bases: &[Vec<u8>], target: &Vec<u8>) -> Vec<u8> {
     let matched = match_layer(target, &index, &options).unwrap();
     let mut listed: Vec<_> = origins.iter().enumerate().map(|(i, o)| (origin(i, *o), *o)).collect();
     listed.push((Origin::Itself { diff_id: [7; 32], size: target.size() }, target));
-    let options = EncodeOptions {
-        compression: Compression::Lzma2 { preset: 1 },
-        memory_bytes: 16 << 20,
-        compress_memory_bytes: 256 << 20,
-    };
+    let options =
+        EncodeOptions { compression, memory_bytes: 16 << 20, compress_memory_bytes: 256 << 20 };
     let mut delta = Vec::new();
     encode(target, [7; 32], &listed, &matched, &options, &mut delta).unwrap();
     delta
@@ -135,6 +136,8 @@ proptest! {
         let target = tar_of(&target);
         let delta = make_delta(&bases, &target);
         prop_assert!(apply(&delta, &bases).unwrap() == target);
+        let mixed = coded(&bases, &target, Compression::Mixed { preset: 1 });
+        prop_assert!(apply(&mixed, &bases).unwrap() == target);
         prop_assert!(exact_round_trip(&bases, &target) == target);
     }
 

@@ -65,13 +65,17 @@ fn made_of(old: &[u8], pieces: &[(usize, usize, usize, bool)]) -> (Vec<u8>, Refe
     (new, references)
 }
 
+const LZMA: Compression = Compression::Lzma2 { preset: 1 };
+const MIXED: Compression = Compression::Mixed { preset: 1 };
+
 fn delta_of(old: &Vec<u8>, target: &Vec<u8>, content: &Content) -> Vec<u8> {
+    coded(old, target, content, LZMA)
+}
+
+fn coded(old: &Vec<u8>, target: &Vec<u8>, content: &Content, compression: Compression) -> Vec<u8> {
     let origin = Origin::Layer { diff_id: [0; 32], size: old.len() as u64 };
-    let options = EncodeOptions {
-        compression: Compression::Lzma2 { preset: 1 },
-        memory_bytes: 16 << 20,
-        compress_memory_bytes: 256 << 20,
-    };
+    let options =
+        EncodeOptions { compression, memory_bytes: 16 << 20, compress_memory_bytes: 256 << 20 };
     let mut delta = Vec::new();
     encode(target, [7; 32], &[(origin, old)], content, &options, &mut delta).unwrap();
     delta
@@ -93,7 +97,7 @@ fn region(start: usize, end: usize, references: References) -> Content {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(50))]
 
     #[test]
     fn covers_beside_the_map_come_back(
@@ -104,9 +108,11 @@ proptest! {
         let (new, references) = made_of(&old, &pieces);
         let target = [b"before", &new[..], b"after"].concat();
         let content = region(6, 6 + new.len(), references);
-        let (made, noted) = apply(&delta_of(&old, &target, &content), &old);
-        prop_assert!(made == target);
-        prop_assert_eq!(noted.regions, content.regions);
+        for compression in [LZMA, MIXED] {
+            let (made, noted) = apply(&coded(&old, &target, &content, compression), &old);
+            prop_assert!(made == target);
+            prop_assert_eq!(&noted.regions, &content.regions);
+        }
     }
 }
 
@@ -120,10 +126,11 @@ fn frames_end_wherever_they_do() {
         .collect();
     let (new, references) = made_of(&old, &pieces);
     let content = region(0, new.len(), references);
-    let delta = delta_of(&old, &new, &content);
-    let (made, noted) = apply(&delta, &old);
-    assert!(made == new);
-    assert!(noted.regions == content.regions);
+    for compression in [LZMA, MIXED] {
+        let (made, noted) = apply(&coded(&old, &new, &content, compression), &old);
+        assert!(made == new);
+        assert!(noted.regions == content.regions);
+    }
 }
 
 const VECTOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/vectors/silt-1");

@@ -123,20 +123,22 @@ fn round_trip(base: &Vec<u8>, target: &Vec<u8>, region_bytes: u64) -> Made {
     let content = match_layer(target, &index, &options).unwrap();
     check(&content, target.size());
     let origin = Origin::Layer { diff_id: [1; 32], size: base.size() };
-    let options = EncodeOptions {
-        compression: Compression::Lzma2 { preset: 6 },
-        memory_bytes: 16 << 20,
-        compress_memory_bytes: 256 << 20,
+    let coded = |compression| {
+        let (memory_bytes, compress_memory_bytes) = (16 << 20, 256 << 20);
+        let options = EncodeOptions { compression, memory_bytes, compress_memory_bytes };
+        let mut delta = Vec::new();
+        let origins = [(origin, base as &dyn ReadAt)];
+        let report = encode(target, [7; 32], &origins, &content, &options, &mut delta).unwrap();
+        let limits = Limits { memory_bytes, output_bytes: 1 << 30 };
+        let mut decoder = LayerDecoder::new(delta.as_slice(), &limits).unwrap();
+        let used: Vec<_> = decoder.needs().origins.iter().map(|_| base as &dyn ReadAt).collect();
+        let mut made = Vec::new();
+        while decoder.next_frame(&used, &mut made).unwrap().is_some() {}
+        assert!(made == *target, "{compression:?}");
+        report
     };
-    let mut delta = Vec::new();
-    let origins = [(origin, base as &dyn ReadAt)];
-    let report = encode(target, [7; 32], &origins, &content, &options, &mut delta).unwrap();
-    let limits = Limits { memory_bytes: 16 << 20, output_bytes: 1 << 30 };
-    let mut decoder = LayerDecoder::new(delta.as_slice(), &limits).unwrap();
-    let used: Vec<_> = decoder.needs().origins.iter().map(|_| base as &dyn ReadAt).collect();
-    let mut made = Vec::new();
-    while decoder.next_frame(&used, &mut made).unwrap().is_some() {}
-    assert!(made == *target);
+    coded(Compression::Mixed { preset: 6 });
+    let report = coded(Compression::Lzma2 { preset: 6 });
     Made { content, report }
 }
 

@@ -20,6 +20,9 @@ use crate::region::{References, Region, Transform};
 /// literals is worth more than more covers on the map.
 const LEFT_OF_REGION: u64 = 4;
 
+/// Where less than one byte in so many has a like, it is not the old one: others are looked for.
+const MIN_SHARE: u64 = 8;
+
 /// Of the budget, what covers and votes of a whole file are left.
 const KEPT_OF_BUDGET: u64 = 8;
 
@@ -42,6 +45,11 @@ pub(super) fn match_large_executables(
     let limit = options.region_bytes - options.region_bytes / LEFT_OF_REGION;
     let plan = pair.plan(covers, limit)?;
     let LargePlan { machine, parameters, mapped, unmapped } = plan;
+    let covers = mapped.iter().chain(&unmapped);
+    let covered: u64 = covers.map(|cover| u64::from(cover.length)).sum();
+    if covered < (new.end - new.start) / MIN_SHARE {
+        return None;
+    }
     let origin = OriginId(old.origin);
     let references =
         References { machine, origin, old: old_range, parameters, covers: mapped, unmapped };
@@ -60,8 +68,8 @@ fn covers(
         return Some(first.concat());
     }
     let votes = in_each(windows, budget, |i, window| pair.votes(window, &first[i]))?;
-    let labels = pair.elect(first.concat(), votes.concat())?;
-    drop((first, votes));
+    let (first, votes) = (first.into_iter().flatten(), votes.into_iter().flatten());
+    let labels = pair.elect(first.collect(), votes.collect())?;
     Some(in_each(windows, budget, |_, window| pair.labelled_covers(window, &labels))?.concat())
 }
 

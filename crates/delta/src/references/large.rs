@@ -58,7 +58,7 @@ pub struct Labels {
 }
 
 /// What a byte outside of covers comes to when it is compressed, in 256ths: measured on browsers.
-const LITERAL_COST: usize = 105;
+const LITERAL_COST: u64 = 105;
 /// What a cover comes to that begins a new diagonal, and another one.
 const COVER_COST: usize = 6 * 256;
 const SAME_DIAGONAL_COST: usize = 2 * 256;
@@ -168,7 +168,7 @@ impl<'a> LargePair<'a> {
                 trial.predictor.begin_unmapped(cover).ok()?;
             }
             let Some(cover) = trial.predictor.current() else { return Some(paying) };
-            if trial.cost(&cover)? <= cover.length as usize * LITERAL_COST {
+            if trial.cost(&cover)? as u64 <= u64::from(cover.length) * LITERAL_COST {
                 paying.push(cover);
             }
         }

@@ -37,7 +37,7 @@ pub struct Piece {
 ///
 /// Nothing here trusts the old bytes, the parameters or the covers: whatever they are, memory is what
 /// [`memory_bytes`](Self::memory_bytes) says, and time is proportional to the region, the old file and the
-/// number of covers.
+/// number of covers, which each may make a stretch of a table for unwinding be read.
 #[derive(Debug)]
 pub struct Predictor {
     old: Range<u64>,

@@ -123,7 +123,7 @@ impl<'a> Maker<'a> {
         let mut smallest = (best, self.attempt(target, index, best)?);
         let mut last = best;
         for coding in [Level::Best, Level::Default] {
-            if coding == Level::Default && smallest.1.delta_bytes > MIXING_LEARNS_BYTES {
+            if coding == Level::Default && has_learnt(&smallest.1) {
                 break;
             }
             last = Way { matching: Level::Default, coding };
@@ -379,11 +379,17 @@ struct Way {
     coding: Level,
 }
 
-/// In a delta of so many bytes mixing has learnt enough to be the smaller coding.
+/// In a delta of so many bytes mixing has learnt enough to be the smaller coding, …
 const MIXING_LEARNS_BYTES: u64 = 64 << 10;
 
-/// Mixing takes about a microsecond for each byte that is not an origin's. At the default level it is done
-/// where at most one byte in so many is such a one, and applying takes no more than twice as long.
+/// … but where there is nothing to be learnt, of bytes that are compressed already.
+fn has_learnt(report: &LayerReport) -> bool {
+    let delta_bytes = report.delta_bytes;
+    delta_bytes > MIXING_LEARNS_BYTES && delta_bytes < report.literal_bytes / 10 * 9
+}
+
+/// Mixing takes one or two microseconds for each literal. At the default level it is done where at most
+/// one byte in so many is one.
 const MIXED_SHARE: u64 = 128;
 
 /// In less memory on the device its tables are too small to be worth it.

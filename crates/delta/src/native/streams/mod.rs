@@ -176,6 +176,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn windows_give_way_before_what_is_mixed_does() {
+        let mut table = StreamTable::for_output(1 << 30, Compression::Mixed { preset: 7 }, true);
+        let logs = |table: &StreamTable, id: StreamId| table.0[id as usize].window_log;
+        let before = [StreamId::Literals, StreamId::Gaps].map(|id| logs(&table, id));
+        (0..3).for_each(|_| assert!(table.shrink()));
+        let after = [StreamId::Literals, StreamId::Gaps].map(|id| logs(&table, id));
+        assert_eq!((after[0], after[1]), (before[0], before[1] - 1));
+        while table.shrink() {}
+        assert!(table.0.iter().all(|entry| entry.window_log == MIN_WINDOW_LOG));
+    }
+
+    #[test]
     fn windows_can_be_made_to_fit_a_small_memory() {
         for compression in [Compression::Lzma2 { preset: 7 }, Compression::Zstd { level: 9 }] {
             let mut table = StreamTable::for_output(1 << 30, compression, true);

@@ -93,13 +93,10 @@ impl StreamReaders {
         let Decompressor::Literals(mixed) = &mut stream.decompressor else {
             return self.bytes(StreamId::Literals, frame, out);
         };
-        stream.raw_left = stream.raw_left.checked_sub(out.len() as u64).ok_or(TOO_SHORT)?;
+        let left = stream.raw_left.checked_sub(out.len() as u64).ok_or(TOO_SHORT)?;
         let stored = &frame[stream.stored.clone()];
-        mixed.read(stored, |model, bits| model.code(bits, tail, out));
-        if stream.raw_left == 0 {
-            mixed.is_at_end(stored)?;
-            stream.stored.start = stream.stored.end;
-        }
+        mixed.read(stored, left == 0, |model, bits| model.code(bits, tail, out))?;
+        stream.set_left(left);
         Ok(())
     }
 
@@ -113,13 +110,10 @@ impl StreamReaders {
         let Decompressor::Differences(mixed) = &mut stream.decompressor else {
             return self.byte(StreamId::Differences, frame);
         };
-        stream.raw_left = stream.raw_left.checked_sub(1).ok_or(TOO_SHORT)?;
+        let left = stream.raw_left.checked_sub(1).ok_or(TOO_SHORT)?;
         let stored = &frame[stream.stored.clone()];
-        let difference = mixed.read(stored, |model, bits| model.code(bits, site, 0));
-        if stream.raw_left == 0 {
-            mixed.is_at_end(stored)?;
-            stream.stored.start = stream.stored.end;
-        }
+        let difference = mixed.read(stored, left == 0, |model, bits| model.code(bits, site, 0))?;
+        stream.set_left(left);
         Ok(difference)
     }
 
@@ -161,6 +155,14 @@ impl StreamReader {
         self.stored = stored;
         self.raw_left = raw;
         (self.filled, self.next) = (0, 0);
+    }
+
+    /// Notes how many bytes are still to come of what is mixed, which has no stored bytes left after the last.
+    fn set_left(&mut self, raw_left: u64) {
+        self.raw_left = raw_left;
+        if raw_left == 0 {
+            self.stored.start = self.stored.end;
+        }
     }
 
     fn refill(&mut self, frame: &[u8]) -> Result {

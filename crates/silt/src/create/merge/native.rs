@@ -6,7 +6,7 @@ use std::io;
 use delta::OriginId;
 use delta::by_file::{FileIndex, match_files};
 use delta::merge::{FollowLimits, Layers, Reach, Way, follow};
-use delta::native::{Limits, Needs, Origin, read_needs};
+use delta::native::{DecodeError, Limits, Needs, Origin, read_needs};
 use delta::read_at::ReadAt;
 use delta::region::Content;
 use delta::tar_map::TarMap;
@@ -89,11 +89,12 @@ impl<'a> Merge<'a> {
 
     /// The header of a stream as the merged delta can have it, if all that it reads is there.
     fn carried(&self, stream: &SourceLayer, index: usize) -> Result<Option<Needs>, MergeError> {
-        let limits = Limits { memory_bytes: u64::MAX, output_bytes: u64::MAX };
-        let mut needs = checked_needs(stream, &limits)?;
-        if needs.memory_bytes > self.options.apply_memory_bytes {
-            return Ok(None);
-        }
+        let limits =
+            Limits { memory_bytes: self.options.apply_memory_bytes, output_bytes: u64::MAX };
+        let mut needs = match checked_needs(stream, &limits) {
+            Err(MergeError::Decode { source: DecodeError::Limit { .. }, .. }) => return Ok(None),
+            needs => needs?,
+        };
         let origins = origins_of(&needs);
         for (origin, diff_id) in needs.origins.iter_mut().zip(origins) {
             if origin.is_itself() {

@@ -10,15 +10,19 @@ pub(in crate::native::streams) trait BitCoder {
 }
 
 /// The numbers that the bytes so far leave.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Range {
     low: u32,
     high: u32,
 }
 
-impl Range {
-    const WHOLE: Self = Self { low: 0, high: u32::MAX };
+impl Default for Range {
+    fn default() -> Self {
+        Self { low: 0, high: u32::MAX }
+    }
+}
 
+impl Range {
     /// The last number that stands for a 1.
     fn split(self, probability: u32) -> u32 {
         let share = (u64::from(self.high - self.low) * u64::from(probability)) >> 12;
@@ -45,15 +49,10 @@ impl Range {
 }
 
 /// Writes the bits of a stream in one frame.
+#[derive(Default)]
 pub(in crate::native::streams) struct BitWriter {
     range: Range,
     out: Vec<u8>,
-}
-
-impl Default for BitWriter {
-    fn default() -> Self {
-        Self { range: Range::WHOLE, out: Vec::new() }
-    }
 }
 
 impl BitWriter {
@@ -61,7 +60,7 @@ impl BitWriter {
     pub(super) fn finish(&mut self) -> Vec<u8> {
         // The least of what is left with this first byte; zeros follow, which are not written.
         self.out.push(self.range.high.to_be_bytes()[0]);
-        self.range = Range::WHOLE;
+        self.range = Range::default();
         std::mem::take(&mut self.out)
     }
 }
@@ -95,7 +94,7 @@ pub(super) struct ReadState {
 impl ReadState {
     /// Begins a frame.
     pub(super) fn new(stored: &[u8]) -> Self {
-        let mut state = Self { range: Range::WHOLE, number: 0, taken: 0 };
+        let mut state = Self::default();
         (0..4).for_each(|_| state.shift(stored));
         state
     }
@@ -104,6 +103,14 @@ impl ReadState {
         let byte = stored.get(self.taken).copied().unwrap_or(0);
         self.number = self.number << 8 | u32::from(byte);
         self.taken += 1;
+    }
+
+    /// Whether what was read can still be what was written: no more than three zeros are read after the end.
+    pub(super) fn is_possible(&self, stored: &[u8]) -> Result {
+        match self.taken <= stored.len() + 3 {
+            true => Ok(()),
+            false => Err("a mixed stream is shorter than what it should hold"),
+        }
     }
 
     /// Whether a stream that ends here has the bytes that it should, no fewer and no more.

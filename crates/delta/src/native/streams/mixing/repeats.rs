@@ -36,14 +36,14 @@ impl Repeats {
 
     /// The byte that comes if what is repeated goes on, and how long it has; the length is not above 63.
     pub(super) fn expected(&self) -> Option<(u8, usize)> {
-        (self.length > 0).then(|| (self.at(self.next), self.length.min(MAX_LENGTH)))
+        (self.length > 0).then(|| (self.at(self.next), self.length))
     }
 
     /// Takes in the byte that came.
     pub(super) fn push(&mut self, byte: u8) {
         if self.length > 0 {
             let goes_on = self.at(self.next) == byte;
-            self.length = if goes_on { self.length + 1 } else { 0 };
+            self.length = if goes_on { (self.length + 1).min(MAX_LENGTH) } else { 0 };
             self.next = self.next.wrapping_add(1);
         }
         let ring = self.history.len() - 1;
@@ -95,12 +95,14 @@ mod tests {
 
     #[test]
     fn nothing_is_expected_from_beyond_the_ring() {
-        let mut repeats = Repeats::new(12);
-        repeats.push_all(b"only once");
-        let noise: Vec<u8> = (0u32..1024).flat_map(|i| hash(i, 7).to_le_bytes()).collect();
-        repeats.push_all(&noise);
-        repeats.push_all(b"only onc");
-        assert_eq!(repeats.expected(), None);
+        // A ring of 1,024 bytes, of which 32 are kept for comparing.
+        for (zeros, expected) in [(982, Some((b'e', 8))), (985, None)] {
+            let mut repeats = Repeats::new(12);
+            repeats.push_all(b"only once");
+            repeats.push_all(&vec![0; zeros]);
+            repeats.push_all(b"only onc");
+            assert_eq!(repeats.expected(), expected, "{zeros}");
+        }
     }
 
     impl Repeats {

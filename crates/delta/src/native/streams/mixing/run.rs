@@ -44,17 +44,16 @@ impl<M> MixedReader<M> {
         self.state = ReadState::new(stored);
     }
 
-    /// Reads something with the model; `stored` are the stream's bytes of the frame.
+    /// Reads something with the model; `stored` are the stream's bytes of the frame, which are used up if that
+    /// is the last.
     pub(in crate::native::streams) fn read<T>(
         &mut self,
         stored: &[u8],
+        is_last: bool,
         read: impl FnOnce(&mut M, &mut BitReader<'_>) -> T,
-    ) -> T {
-        read(&mut self.model, &mut BitReader::new(&mut self.state, stored))
-    }
-
-    /// Whether the frame's bytes are used up, as they are to be at its end.
-    pub(in crate::native::streams) fn is_at_end(&self, stored: &[u8]) -> Result {
-        self.state.is_at_end(stored)
+    ) -> Result<T> {
+        let made = read(&mut self.model, &mut BitReader::new(&mut self.state, stored));
+        let is_whole = if is_last { ReadState::is_at_end } else { ReadState::is_possible };
+        is_whole(&self.state, stored).map(|()| made)
     }
 }
