@@ -105,36 +105,9 @@ impl<'a> Maker<'a> {
         target: &SourceLayer,
         index: &FileIndex<'_>,
     ) -> Result<(DeltaLayer, LayerReport), CreateError> {
-        let report = match (self.options.level, self.options.format) {
-            (Level::Best, DeltaFormat::Silt) => self.smallest(target, index)?,
-            (level, _) => self.attempt(target, index, Way { matching: level, coding: level })?,
-        };
+        let report = self.attempt(target, index)?;
         let layer = self.finish_tar(report.delta_bytes)?;
         Ok((layer, report))
-    }
-
-    /// With all that can be tried: what is chosen by estimates is mostly smaller than by default, not always.
-    fn smallest(
-        &self,
-        target: &SourceLayer,
-        index: &FileIndex<'_>,
-    ) -> Result<LayerReport, CreateError> {
-        let best = Way { matching: Level::Best, coding: Level::Best };
-        let mut smallest = (best, self.attempt(target, index, best)?);
-        let mut last = best;
-        for coding in [Level::Best, Level::Default] {
-            if coding == Level::Default && has_learnt(&smallest.1) {
-                break;
-            }
-            last = Way { matching: Level::Default, coding };
-            let report = self.attempt(target, index, last)?;
-            if report.delta_bytes < smallest.1.delta_bytes {
-                smallest = (last, report);
-            }
-        }
-        // What was tried last lies in the file.
-        let (way, report) = smallest;
-        if way == last { Ok(report) } else { self.attempt(target, index, way) }
     }
 
     /// The delta with transforms, or without if they fail: a transform that does not come back is a fault
@@ -143,12 +116,11 @@ impl<'a> Maker<'a> {
         &self,
         target: &SourceLayer,
         index: &FileIndex<'_>,
-        way: Way,
     ) -> Result<LayerReport, CreateError> {
         let region_bytes = region_bytes(self.options);
-        match self.attempt_with(target, index, way, region_bytes) {
+        match self.attempt_with(target, index, region_bytes) {
             Err(error) if region_bytes > 0 && error.is_of_encoding() => {
-                self.attempt_with(target, index, way, 0)
+                self.attempt_with(target, index, 0)
             }
             report => report,
         }
@@ -159,12 +131,47 @@ impl<'a> Maker<'a> {
         &self,
         target: &SourceLayer,
         index: &FileIndex<'_>,
-        way: Way,
         region_bytes: u64,
     ) -> Result<LayerReport, CreateError> {
-        let options = match_options(self.options, way.matching);
-        let matched = match_layer(target, index, &MatchOptions { region_bytes, ..options })?;
-        self.write(target, &matched, None, way.coding)
+        let matched = |level| {
+            let options = match_options(self.options, level);
+            match_layer(target, index, &MatchOptions { region_bytes, ..options })
+        };
+        match (self.options.level, self.options.format) {
+            (Level::Best, DeltaFormat::Silt) => {
+                self.smallest(target, &matched(Level::Default)?, &matched(Level::Best)?)
+            }
+            (level, _) => self.write(target, &matched(level)?, None, level),
+        }
+    }
+
+    /// The smallest of all that can be tried: what is chosen by estimates is mostly smaller than by default,
+    /// not always.
+    fn smallest(
+        &self,
+        target: &SourceLayer,
+        default: &Content,
+        best: &Content,
+    ) -> Result<LayerReport, CreateError> {
+        // The likeliest comes last of the two that are always tried, since what was tried last lies in the file.
+        let ways = [(default, Level::Best), (best, Level::Best), (default, Level::Default)];
+        let (mut last, mut smallest) = (0, (0, self.encode(target, ways[0].0, None, ways[0].1)?));
+        for (i, (content, coding)) in ways.iter().enumerate().skip(1) {
+            if *coding == Level::Default && has_learnt(&smallest.1) {
+                break;
+            }
+            let report = self.encode(target, content, None, *coding)?;
+            last = i;
+            if report.delta_bytes <= smallest.1.delta_bytes {
+                smallest = (i, report);
+            }
+        }
+        let (way, report) = smallest;
+        if way != last {
+            return self.write(target, ways[way].0, None, ways[way].1);
+        }
+        self.prove(target, None, report.delta_bytes)?;
+        Ok(report)
     }
 
     /// Encodes and proves.
@@ -175,15 +182,27 @@ impl<'a> Maker<'a> {
         pool: Option<&Pool>,
         level: Level,
     ) -> Result<LayerReport, CreateError> {
+        let report = self.encode(target, matched, pool, level)?;
+        self.prove(target, pool, report.delta_bytes)?;
+        Ok(report)
+    }
+
+    /// Encodes, over what an attempt before this one left there.
+    fn encode(
+        &self,
+        target: &SourceLayer,
+        matched: &Content,
+        pool: Option<&Pool>,
+        level: Level,
+    ) -> Result<LayerReport, CreateError> {
         let mut report = blank_report(target.diff_id, target.size());
-        // What an attempt before this one left there is not to show behind the end.
+        // That is not to show behind the end.
         self.scratch.set_len(self.end).map_err(scratch_error)?;
         self.seek_to_delta()?;
         match self.options.format {
             DeltaFormat::Silt => self.encode_native(target, matched, pool, level, &mut report)?,
             DeltaFormat::Balena => self.encode_balena(target, matched, &mut report)?,
         }
-        self.prove(target, pool, report.delta_bytes)?;
         Ok(report)
     }
 
@@ -370,13 +389,6 @@ pub(super) fn apply_balena(
     librsync::apply(delta, &Concat::new(basis), &mut made, &limits)
         .map_err(|source| CreateError::UnprovenBalena { layer, source })?;
     Ok(DiffId(made.finish()))
-}
-
-/// How much work goes into finding what is alike, and into coding the rest.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Way {
-    matching: Level,
-    coding: Level,
 }
 
 /// In a delta of so many bytes mixing has learnt enough to be the smaller coding, …
