@@ -210,13 +210,7 @@ fn executable_region(
     old: Range<u64>,
     plan: Plan,
 ) -> Option<Region> {
-    let covers = plan.covers.iter().map(|cover| {
-        Some(RegionCover {
-            target: u32::try_from(cover.new).ok()?,
-            old: u32::try_from(cover.old).ok()?,
-            length: u32::try_from(cover.length).ok()?,
-        })
-    });
+    let covers = plan.covers.iter().map(RegionCover::of);
     let references = References {
         machine: plan.machine,
         origin,

@@ -11,7 +11,7 @@ use super::record::Record;
 use super::streams::StreamReaders;
 use super::stretch::Stretch;
 use crate::cover::OriginId;
-use crate::read_at::{ReadAt, ReadError, check_range};
+use crate::read_at::{Part, ReadAt};
 use crate::region::Content;
 
 /// Bytes of a frame before its streams: two digests and two lengths.
@@ -30,23 +30,6 @@ pub struct LayerDecoder<R> {
     frame_number: u64,
     frame: Vec<u8>,
     state: State,
-}
-
-/// The layer that is being made, up to the end of the last frame.
-struct Finished<'a> {
-    layer: &'a dyn ReadAt,
-    end: u64,
-}
-
-impl ReadAt for Finished<'_> {
-    fn size(&self) -> u64 {
-        self.end
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
-        check_range(self.end, offset, buffer.len())?;
-        self.layer.read_exact_at(buffer, offset)
-    }
 }
 
 /// A frame that was applied.
@@ -158,17 +141,17 @@ impl<R: Read> LayerDecoder<R> {
         }
     }
 
-    /// The layer itself, as far as it is made.
-    fn finished<'a>(&self, origins: &[&'a dyn ReadAt]) -> Option<Finished<'a>> {
+    /// The layer itself, up to the end of the last frame.
+    fn finished<'a>(&self, origins: &[&'a dyn ReadAt]) -> Option<Part<'a>> {
         let itself = self.needs.origins.iter().position(Origin::is_itself)?;
-        origins.get(itself).map(|layer| Finished { layer: *layer, end: self.produced })
+        origins.get(itself).map(|layer| Part::new(*layer, 0..self.produced))
     }
 
     /// The origins, with no more of the layer itself than is made.
     fn readable<'a>(
         &self,
         origins: &[&'a dyn ReadAt],
-        finished: &'a Option<Finished<'_>>,
+        finished: &'a Option<Part<'_>>,
     ) -> Vec<&'a dyn ReadAt> {
         let readable = |(origin, bytes): (&Origin, &&'a dyn ReadAt)| match finished {
             Some(finished) if origin.is_itself() => finished as &dyn ReadAt,

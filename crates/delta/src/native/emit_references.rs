@@ -6,7 +6,7 @@ use super::operations::{MANY_REFERENCES, REFERENCES};
 use super::streams::StreamId;
 use super::varint;
 use crate::kinds::How;
-use crate::read_at::{ReadAt, ReadError};
+use crate::read_at::ReadError;
 use crate::references::{Prediction, Predictor, RegionCover, Residuals};
 use crate::region::References;
 
@@ -157,10 +157,7 @@ impl Residuals for Truth<'_> {
     type Error = ReadError;
 
     fn actual(&mut self, prediction: &Prediction) -> std::result::Result<u64, ReadError> {
-        let mut bytes = [0; 8];
-        let site = &mut bytes[..usize::from(prediction.width)];
-        self.new.read_exact_at(site, prediction.place - self.start)?;
-        let actual = u64::from_le_bytes(bytes);
+        let actual = prediction.found_in(self.new, self.start)?;
         match prediction.residual(actual) {
             0 => self.sites.right += 1,
             residual => {

@@ -10,6 +10,8 @@ use crate::read_at::ReadError;
 use crate::references::{Machine, Prediction, Predictor, ReferenceError, RegionCover, Residuals};
 use crate::region::References;
 
+const TOO_FAR: &str = "a cover is too far";
+
 /// The executable that is being made; it may go on in the next frame.
 pub(super) struct Executable {
     predictor: Predictor,
@@ -96,10 +98,7 @@ impl FrameRun<'_> {
             let length = self.number(StreamId::RegionLengths)?;
             let step = self.number(StreamId::RegionOffsets)?;
             let (target, old) = (target_end.wrapping_add(gap), varint::unzigzag(old_end, step));
-            let narrow = |number: u64| u32::try_from(number).map_err(|_| "a cover is too far");
-            let cover =
-                RegionCover { target: narrow(target)?, old: narrow(old)?, length: narrow(length)? };
-            covers.push(cover);
+            covers.push(RegionCover::new(target, old, length).ok_or(TOO_FAR)?);
             // All three fit 32 bits.
             (target_end, old_end) = (target + length, old + length);
         }
@@ -163,9 +162,7 @@ impl FrameRun<'_> {
         let length = self.number(StreamId::RegionLengths)?;
         let step = self.number(StreamId::RegionOffsets)?;
         let old = varint::unzigzag(executable.predictor.diagonal(target), step);
-        let narrow = |number: u64| u32::try_from(number).map_err(|_| "a cover is too far");
-        let cover =
-            RegionCover { target: narrow(target)?, old: narrow(old)?, length: narrow(length)? };
+        let cover = RegionCover::new(target, old, length).ok_or(TOO_FAR)?;
         let begun = executable.predictor.begin_unmapped(cover);
         begun.map_err(|_| "the covers of an executable are not possible")?;
         executable.literals = None;

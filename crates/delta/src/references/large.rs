@@ -271,11 +271,9 @@ fn put(bytes: &mut [u8], range: &Range<u64>, label: &Label, target: u64) {
 /// Covers of windows as those of their files.
 fn in_file(covers: &[ByteCover], windows: &WindowPair) -> Option<Vec<RegionCover>> {
     let cover = |cover: &ByteCover| {
-        Some(RegionCover {
-            target: u32::try_from(windows.new.start + cover.new as u64).ok()?,
-            old: u32::try_from(windows.old.start + cover.old as u64).ok()?,
-            length: u32::try_from(cover.length).ok()?,
-        })
+        let (new, old) =
+            (windows.new.start + cover.new as u64, windows.old.start + cover.old as u64);
+        RegionCover::new(new, old, cover.length as u64)
     };
     covers.iter().map(cover).collect()
 }
@@ -291,10 +289,7 @@ impl Residuals for Truth<'_> {
     type Error = ReadError;
 
     fn actual(&mut self, prediction: &Prediction) -> Result<u64, ReadError> {
-        let mut bytes = [0; 8];
-        let site = &mut bytes[..usize::from(prediction.width)];
-        self.new.read_exact_at(site, prediction.place - self.start)?;
-        let actual = u64::from_le_bytes(bytes);
+        let actual = prediction.found_in(self.new, self.start)?;
         self.misses += usize::from(actual != prediction.predicted);
         Ok(actual)
     }

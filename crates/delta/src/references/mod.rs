@@ -84,6 +84,15 @@ pub struct RegionCover {
 }
 
 impl RegionCover {
+    /// `None` where one of these does not fit.
+    pub fn new(target: u64, old: u64, length: u64) -> Option<Self> {
+        Some(Self {
+            target: u32::try_from(target).ok()?,
+            old: u32::try_from(old).ok()?,
+            length: u32::try_from(length).ok()?,
+        })
+    }
+
     /// Offset in the region of the first byte after the cover.
     pub fn target_end(&self) -> u32 {
         self.target + self.length

@@ -30,12 +30,8 @@ impl RegionCover {
         ByteCover { new: target as usize, old: old as usize, length: length as usize }
     }
 
-    pub(super) fn of(cover: &ByteCover) -> Option<Self> {
-        Some(Self {
-            target: u32::try_from(cover.new).ok()?,
-            old: u32::try_from(cover.old).ok()?,
-            length: u32::try_from(cover.length).ok()?,
-        })
+    pub(crate) fn of(cover: &ByteCover) -> Option<Self> {
+        Self::new(cover.new as u64, cover.old as u64, cover.length as u64)
     }
 }
 

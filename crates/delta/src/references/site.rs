@@ -1,6 +1,7 @@
 //! A reference in the old bytes: where it stands, how it is spelled, and what it means.
 
 use super::{aarch64, arm};
+use crate::read_at::{ReadAt, ReadError};
 
 /// A place in the old file that refers to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,6 +202,14 @@ pub struct Prediction {
 }
 
 impl Prediction {
+    /// What stands there in `new`, bytes of the region from `start` on.
+    pub fn found_in(&self, new: &[u8], start: u64) -> Result<u64, ReadError> {
+        let mut bytes = [0; 8];
+        let site = &mut bytes[..usize::from(self.width)];
+        new.read_exact_at(site, self.place - start)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
     /// How `actual`, a little-endian number of `width` bytes, differs from what is predicted.
     pub fn residual(&self, actual: u64) -> i64 {
         let difference = self.form.unfold(actual).wrapping_sub(self.form.unfold(self.predicted));

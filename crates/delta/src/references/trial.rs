@@ -72,11 +72,7 @@ impl Residuals for Truth<'_> {
     type Error = ReadError;
 
     fn actual(&mut self, prediction: &Prediction) -> Result<u64, ReadError> {
-        let place = usize::try_from(prediction.place).unwrap_or(usize::MAX);
-        let width = usize::from(prediction.width);
-        let mut bytes = [0; 8];
-        bytes[..width].copy_from_slice(&self.new[place..place + width]);
-        let actual = u64::from_le_bytes(bytes);
+        let actual = prediction.found_in(self.new, 0)?;
         let group = prediction.group as usize;
         if actual == prediction.predicted {
             self.hits[group] += 1;

@@ -5,25 +5,23 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use delta::by_file::{Aim, FileIndex, MatchOptions, match_layer};
+use delta::OriginId;
+use delta::by_file::{FileIndex, MatchOptions, match_layer};
 use delta::exact::{ExactOptions, encode_exact};
 use delta::librsync::{self, ApplyLimits};
-use delta::native::{Compression, EncodeOptions, LayerDecoder, Limits, Origin, encode};
+use delta::native::{LayerDecoder, Limits, Origin, encode};
 use delta::read_at::{Concat, ReadAt};
 use delta::region::Content;
-use delta::{Effort, OriginId};
 use tarball::{DiffId, Digester};
 
 use super::base::{Base, bytes_of};
+use super::levels::{compression_of, encode_options, has_learnt, match_options, region_bytes};
 use super::pool::Pool;
 use super::{CreateError, DeltaLayer, DeltaOptions, KindReport, LayerReport, Level};
 use crate::delta_image::DeltaFormat;
 use crate::delta_layer::{MEMBER_OFFSET_BYTES, TAR_END_BYTES, member_header};
 use crate::place::SourceLayer;
 use crate::progress::{Progress, moved};
-
-/// The flag of liblzma's presets that looks at more matches.
-const EXTREME: u32 = 1 << 31;
 
 /// Makes the layers of a delta, one after the other.
 pub(super) struct Maker<'a> {
@@ -389,80 +387,6 @@ pub(super) fn apply_balena(
     librsync::apply(delta, &Concat::new(basis), &mut made, &limits)
         .map_err(|source| CreateError::UnprovenBalena { layer, source })?;
     Ok(DiffId(made.finish()))
-}
-
-/// In a delta of so many bytes mixing has learnt enough to be the smaller coding, …
-const MIXING_LEARNS_BYTES: u64 = 64 << 10;
-
-/// … but where there is nothing to be learnt, of bytes that are compressed already.
-fn has_learnt(report: &LayerReport) -> bool {
-    let delta_bytes = report.delta_bytes;
-    delta_bytes > MIXING_LEARNS_BYTES && delta_bytes < report.literal_bytes / 10 * 9
-}
-
-/// Mixing takes one or two microseconds for each literal. At the default level it is done where at most
-/// one byte in so many is one.
-const MIXED_SHARE: u64 = 128;
-
-/// In less memory on the device its tables are too small to be worth it.
-const MIN_MEMORY_TO_MIX: u64 = 8 << 20;
-
-/// How the native delta of a layer of `target_bytes` is compressed.
-fn compression_of(
-    options: &DeltaOptions,
-    level: Level,
-    matched: &Content,
-    target_bytes: u64,
-) -> Compression {
-    let is_mixing_quick = matched.uncovered_bytes(target_bytes) <= target_bytes / MIXED_SHARE;
-    match level {
-        level if options.apply_memory_bytes < MIN_MEMORY_TO_MIX => unmixed(level),
-        Level::Default if is_mixing_quick => Compression::Mixed { preset: 7 },
-        Level::Best => Compression::Mixed { preset: 9 | EXTREME },
-        level => unmixed(level),
-    }
-}
-
-/// How native deltas are compressed where time counts.
-pub(super) fn unmixed(level: Level) -> Compression {
-    match level {
-        Level::Fast => Compression::Zstd { level: 9 },
-        Level::Default => Compression::Lzma2 { preset: 7 },
-        Level::Best => Compression::Lzma2 { preset: 9 | EXTREME },
-    }
-}
-
-/// How native deltas are written.
-pub(super) fn encode_options(options: &DeltaOptions, compression: Compression) -> EncodeOptions {
-    EncodeOptions {
-        compression,
-        memory_bytes: options.apply_memory_bytes,
-        // What matching took is free again.
-        compress_memory_bytes: options.memory_bytes / 4 * 3,
-    }
-}
-
-/// How layers are matched. What is left of the memory pays for the buffers of compression.
-pub(super) fn match_options(options: &DeltaOptions, level: Level) -> MatchOptions {
-    let aim = match options.format {
-        DeltaFormat::Silt => Aim::Differences,
-        DeltaFormat::Balena => Aim::ExactRuns,
-    };
-    let effort = match level {
-        Level::Fast => Effort::Fast,
-        Level::Default => Effort::Default,
-        Level::Best => Effort::Best,
-    };
-    let memory_bytes = options.memory_bytes / 4 * 3;
-    MatchOptions { memory_bytes, aim, region_bytes: region_bytes(options), effort }
-}
-
-/// What a region may take of the memory that is promised: the rest is for windows and a frame.
-pub(super) fn region_bytes(options: &DeltaOptions) -> u64 {
-    match options.format {
-        DeltaFormat::Silt => options.apply_memory_bytes / 16 * 5,
-        DeltaFormat::Balena => 0,
-    }
 }
 
 fn blank_report(diff_id: DiffId, size_bytes: u64) -> LayerReport {

@@ -8,6 +8,7 @@ mod error;
 mod kinds;
 mod layer;
 mod layer_list;
+mod levels;
 mod merge;
 mod pack;
 mod pool;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use delta::native::Origin;
 use delta::read_at::{FileBasis, ReadAt};
 use delta::region::{Content, Region};
-use delta::{Cover, OriginId, ReadError};
+use delta::{Cover, OriginId};
 use tarball::{Digest, Digester};
 
 use super::{CreateError, DeltaLayer};
@@ -93,26 +93,6 @@ pub(super) fn without(content: &Content, range: &Range<u64>) -> Content {
 
 fn is_within(inner: &Range<u64>, outer: &Range<u64>) -> bool {
     outer.start <= inner.start && inner.end <= outer.end
-}
-
-/// A range of a target, as a target of its own.
-pub(super) struct Slice<'a> {
-    pub(super) bytes: &'a dyn ReadAt,
-    pub(super) range: Range<u64>,
-}
-
-impl ReadAt for Slice<'_> {
-    fn size(&self) -> u64 {
-        self.range.end - self.range.start
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
-        let (length, size) = (buffer.len() as u64, self.size());
-        match offset.checked_add(length).is_some_and(|end| end <= size) {
-            true => self.bytes.read_exact_at(buffer, self.range.start + offset),
-            false => Err(ReadError::OutOfRange { offset, length, size }),
-        }
-    }
 }
 
 /// Ranges that are in more than one of the lists, of which each is in order.

@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use delta::by_file::{FileIndex, MatchOptions, match_layer};
 use delta::native::{Origin, encode};
-use delta::read_at::ReadAt;
+use delta::read_at::{Part, ReadAt};
 use delta::region::Content;
 use delta::tar_map::TarMap;
 use rayon::prelude::*;
 use store::Store;
 
 use super::base::{Base, bytes_of};
-use super::layer::{Maker, encode_options, match_options, unmixed};
-use super::pool::{POOL_MEMORY_BYTES, Pool, Slice, gaps_of, part_of, without};
+use super::layer::Maker;
+use super::levels::{encode_options, match_options, unmixed};
+use super::pool::{POOL_MEMORY_BYTES, Pool, gaps_of, part_of, without};
 use super::{CreateError, CreatedDelta, Creation, DeltaOptions, thread_pool};
 use crate::delta_image::{DeltaFormat, DeltaImage};
 use crate::place::{SourceImage, SourceLayer};
@@ -200,9 +201,9 @@ impl Several<'_> {
         content: &Content,
         origins: &[(Origin, &dyn ReadAt)],
     ) -> Result<u64, CreateError> {
-        let slice = Slice { bytes: target, range: file.clone() };
+        let part = Part::new(target, file.clone());
         let options = encode_options(self.options, unmixed(self.options.level));
-        let encoded = encode(&slice, [0; 32], origins, content, &options, &mut io::sink())?;
+        let encoded = encode(&part, [0; 32], origins, content, &options, &mut io::sink())?;
         Ok(encoded.delta_bytes)
     }
 

@@ -128,17 +128,12 @@ impl Compressor {
     /// Appends to `out` what a decompressor needs to give back all of `raw`. What is mixed was when it was said.
     pub(super) fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            Self::Zstd(encoder) => compress_zstd(encoder, raw, out),
-            Self::Lzma2(stream) => compress_lzma2(stream, raw, out),
-            Self::Literals(mixed) => {
-                mixed.finish_frame(out);
-                Ok(())
-            }
-            Self::Differences(mixed) => {
-                mixed.finish_frame(out);
-                Ok(())
-            }
+            Self::Zstd(encoder) => compress_zstd(encoder, raw, out)?,
+            Self::Lzma2(stream) => compress_lzma2(stream, raw, out)?,
+            Self::Literals(mixed) => mixed.finish_frame(out),
+            Self::Differences(mixed) => mixed.finish_frame(out),
         }
+        Ok(())
     }
 }
 

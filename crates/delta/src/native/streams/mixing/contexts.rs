@@ -28,30 +28,29 @@ impl Literals {
         for byte in bytes {
             let last = tail.last();
             let pair = (last[0] | last[1] << 8) as usize;
-            let context = self.context(last, u32::from(self.followed[pair]));
+            let context = context_of_literal(last, self.followed[pair].into());
             *byte = self.model.code(coder, &context, *byte);
             tail.push_byte(*byte);
             self.followed[pair] = self.followed[pair] << 8 | u16::from(*byte);
         }
     }
+}
 
-    fn context(&self, last: [u32; 6], followed: u32) -> Context {
-        let [a, b, c, d, e, f] = last;
-        let high = |byte: u32| byte >> 4;
-        let values = [
-            0,
-            a,
-            a | b << 8,
-            b | c << 8,
-            b,
-            c | d << 8,
-            a | e << 8 | f << 16,
-            high(a) | high(b) << 4 | high(c) << 8 | high(d) << 12,
-            followed | a << 16,
-        ];
-        let byte = a.to_le_bytes()[0];
-        Context { keys: keys(values), selector: byte, refinement: byte }
-    }
+fn context_of_literal([a, b, c, d, e, f]: [u32; 6], followed: u32) -> Context {
+    let high = |byte: u32| byte >> 4;
+    let values = [
+        0,
+        a,
+        a | b << 8,
+        b | c << 8,
+        b,
+        c | d << 8,
+        a | e << 8 | f << 16,
+        high(a) | high(b) << 4 | high(c) << 8 | high(d) << 12,
+        followed | a << 16,
+    ];
+    let last = a.to_le_bytes()[0];
+    Context { keys: keys(values), selector: last, refinement: last }
 }
 
 /// The model of differences: what changes depends on what was there.

@@ -26,8 +26,8 @@ impl Logistic {
         let mut next = 0;
         for (x, squashed) in (-2048i16..).zip(&mut tables.squash) {
             let at = usize::from((x + 2048).unsigned_abs());
-            let (knot, within) = (at >> 7, super::low_16(i32::from(x) & 127));
-            let within = i32::from(within);
+            // 2,048 is a multiple of the distance of knots.
+            let (knot, within) = (at >> 7, i32::from(x) & 127);
             let probability = (KNOTS[knot] * (128 - within) + KNOTS[knot + 1] * within + 64) >> 7;
             *squashed = super::low_16(probability);
             // The first number that is squashed to so much, or to more.
