@@ -112,7 +112,7 @@ fn match_pair(
         return budget.with(with_references, || match_executables(sides, &pair.new, old, options));
     }
     let needed = byte_match::memory_bytes(old_bytes, new_bytes);
-    let covers = match old_bytes <= byte_match::MAX_OLD_BYTES && budget.allows(needed) {
+    let covers = match budget.allows(needed) {
         true => {
             budget.with(needed, || match_ranges(sides, &pair.new, old.origin, old_range, options))
         }

@@ -5,7 +5,6 @@ use super::pairs::{Pair, PairMatch, length, read_range};
 use super::streams::{Old, StreamLimits, StreamMatch, match_streams, memory_bytes};
 use super::{MatchOptions, Sides};
 use crate::block_match::MatchError;
-use crate::byte_match::MAX_OLD_BYTES;
 use crate::cover::OriginId;
 
 /// A stream that holds more than this many times its file is not matched by what it holds.
@@ -24,7 +23,7 @@ pub(super) fn match_by_streams(
     let (region_bytes, effort) = (options.region_bytes, options.effort);
     let limits = StreamLimits { region_bytes, plain_bytes, effort };
     let needed = memory_bytes(old_bytes, new_bytes, &limits);
-    if old_bytes > MAX_OLD_BYTES || !budget.allows(needed) {
+    if !budget.allows(needed) {
         return Ok(None);
     }
     budget.with(needed, || {

@@ -1,7 +1,7 @@
-//! Which sequences of 8 bytes occur in a string, nearly: asking is much quicker than searching for them.
+//! Which sequences of 5 bytes occur in a string, nearly: asking is much quicker than searching for them.
 
 /// Bytes of a sequence.
-pub(super) const GRAM_BYTES: usize = 8;
+pub(super) const GRAM_BYTES: usize = 5;
 
 /// Bits for each byte of a string, at least; fewer where it is long, since memory is then scarce. With 4 bits
 /// one sequence in five that does not occur seems to, with 2 one in three.
@@ -45,9 +45,15 @@ impl GramFilter {
     }
 
     fn place(&self, gram: [u8; GRAM_BYTES]) -> (usize, u64) {
-        let hash = u64::from_le_bytes(gram).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift;
+        let hash = number_of(gram).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift;
         (usize::try_from(hash >> 6).unwrap_or(0), 1 << (hash & 63))
     }
+}
+
+fn number_of(gram: [u8; GRAM_BYTES]) -> u64 {
+    let mut bytes = [0; 8];
+    bytes[..GRAM_BYTES].copy_from_slice(&gram);
+    u64::from_le_bytes(bytes)
 }
 
 #[cfg(test)]

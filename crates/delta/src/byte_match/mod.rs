@@ -1,17 +1,25 @@
 //! Matching two byte strings that are in memory: which ranges of the new one are *like* ranges of
 //! the old one, differences within them allowed.
 //!
-//! The method is Colin Percival's ([*Naive differences of executable code*](https://www.daemonology.net/papers/bsdiff.pdf),
-//! 2003): exact matches are found in a suffix array, kept where they beat the alignment that is in
-//! force, and extended both ways for as long as at least half of the bytes agree.
+//! Candidates are found as Colin Percival does ([*Naive differences of executable code*](https://www.daemonology.net/papers/bsdiff.pdf),
+//! 2003): exact matches, from a suffix array, that beat the alignment which is in force. Which of them are
+//! taken, from where to where, is then what comes to the fewest bytes when it is coded.
 
+mod candidates;
 pub(crate) mod cost;
+mod cover_tree;
+mod exact_runs;
 mod grams;
-mod scan;
+mod literal_cost;
+mod parse;
 mod suffix;
 
-pub use scan::{match_bytes, match_exact_runs};
-pub(crate) use scan::{match_labelled, match_to_vote};
+use candidates::Candidates;
+pub use exact_runs::match_exact_runs;
+use parse::{DIFFERENCES, DifferenceCosts, MOVED_REFERENCES, cheapest_covers};
+use suffix::SuffixIndex;
+
+use crate::effort::Effort;
 
 /// A range of the new bytes that is like a range of the old ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,15 +32,130 @@ pub struct ByteCover {
     pub length: usize,
 }
 
-/// The largest old string that can be matched: suffix arrays have 32-bit entries.
-pub const MAX_OLD_BYTES: u64 = i32::MAX as u64;
+/// The longest string that can be matched: suffix arrays have 32-bit entries.
+pub const MAX_BYTES: u64 = i32::MAX as u64;
 
-/// Peak memory of [`match_bytes`], both strings included.
+/// The covers of `new` by `old` that cost the least, in the order of `new`, none overlapping another, or `None`
+/// where either is longer than [`MAX_BYTES`].
+pub fn match_bytes(old: &[u8], new: &[u8], effort: Effort) -> Option<Vec<ByteCover>> {
+    match_costing(old, new, effort, DIFFERENCES)
+}
+
+/// The covers of `new` by `old`, two executables, that say best where what went.
+pub(crate) fn match_executables(old: &[u8], new: &[u8]) -> Option<Vec<ByteCover>> {
+    match_costing(old, new, Effort::Fast, MOVED_REFERENCES)
+}
+
+fn match_costing(
+    old: &[u8],
+    new: &[u8],
+    effort: Effort,
+    differences: DifferenceCosts,
+) -> Option<Vec<ByteCover>> {
+    i32::try_from(new.len()).ok()?;
+    if let Some(whole) = nearly_equal(old, new) {
+        return Some(vec![whole]);
+    }
+    let index = SuffixIndex::of(old)?;
+    let (min_gain_bytes, most_in_sight) = match effort {
+        Effort::Fast => (8, 8),
+        Effort::Default => (3, 8),
+        Effort::Best => (2, 16),
+    };
+    let candidates = Candidates::new(old, new, &index, min_gain_bytes);
+    Some(cheapest_covers(old, new, candidates, differences, most_in_sight))
+}
+
+/// Strings of one length that agree nearly everywhere need no search: their diagonal is the cover.
+fn nearly_equal(old: &[u8], new: &[u8]) -> Option<ByteCover> {
+    if old.len() != new.len() || new.is_empty() {
+        return None;
+    }
+    let different = old.iter().zip(new).filter(|(a, b)| a != b).count();
+    (different <= new.len() / 256).then_some(ByteCover { new: 0, old: 0, length: new.len() })
+}
+
+/// Peak memory of [`match_bytes`], both strings included; no memory is enough where one is too long.
 pub fn memory_bytes(old_bytes: u64, new_bytes: u64) -> u64 {
+    if old_bytes.max(new_bytes) > MAX_BYTES {
+        return u64::MAX;
+    }
     // The old string, entries of the suffix array, a key for each 64th; the new string.
     let index = old_bytes.saturating_mul(5).saturating_add(old_bytes / 8);
     let index = index.saturating_add(grams::GramFilter::memory_bytes(old_bytes));
     // When the index is gone, the new string's parts for a trial.
     let trial = old_bytes.saturating_add(new_bytes.saturating_mul(3));
     trial.max(index.saturating_add(new_bytes)).saturating_add(1 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(old: &[u8], new: &[u8]) -> Vec<ByteCover> {
+        let covers = match_bytes(old, new, Effort::Default).unwrap();
+        let mut end = 0;
+        for cover in &covers {
+            assert!(cover.new >= end && cover.length > 0, "{covers:?}");
+            end = cover.new + cover.length;
+            assert!(end <= new.len() && cover.old + cover.length <= old.len(), "{covers:?}");
+        }
+        covers
+    }
+
+    proptest! {
+        #[test]
+        fn covers_are_in_order_and_in_bounds(
+            old in proptest::collection::vec(0u8..4, 0..400),
+            new in proptest::collection::vec(0u8..4, 0..400),
+        ) {
+            check(&old, &new);
+        }
+    }
+
+    /// Pseudo-random bytes (xorshift), so that nothing matches by chance.
+    fn noise(length: usize, mut seed: u64) -> Vec<u8> {
+        std::iter::repeat_with(|| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed.to_le_bytes()[3]
+        })
+        .take(length)
+        .collect()
+    }
+
+    #[test]
+    fn moved_blocks_are_found_whole() {
+        let [a, b, c] = [noise(5000, 1), noise(3000, 2), noise(4000, 3)];
+        let old = [&a[..], &b, &c].concat();
+        let new = [&c[..], &a, &noise(100, 9), &b].concat();
+        let covers = check(&old, &new);
+        let covered: usize = covers.iter().map(|c| c.length).sum();
+        assert_eq!(covers.len(), 3, "{covers:?}");
+        assert!(covered >= 12000, "{covers:?}");
+    }
+
+    #[test]
+    fn scattered_differences_stay_inside_one_cover() {
+        let old = noise(20_000, 5);
+        let mut new = old.clone();
+        new.iter_mut().step_by(37).for_each(|byte| *byte ^= 1);
+        new.extend(noise(10, 7));
+        let covers = check(&old, &new);
+        assert_eq!(covers.len(), 1, "{covers:?}");
+        assert!(covers[0].length >= 19_990, "{covers:?}");
+    }
+
+    #[test]
+    fn repetition_does_not_take_quadratic_time() {
+        // Long runs on competing alignments: a scan byte by byte would compare 10^11 bytes here.
+        let mut old = vec![0u8; 300_000];
+        let mut new = old.clone();
+        old.iter_mut().step_by(50_000).for_each(|byte| *byte = 1);
+        new.iter_mut().step_by(49_999).for_each(|byte| *byte = 2);
+        let covered: usize = check(&old, &new).iter().map(|cover| cover.length).sum();
+        assert!(covered > 299_000);
+    }
 }

@@ -35,7 +35,7 @@ impl<'a> SuffixIndex<'a> {
     }
 
     /// Whether `length` bytes of `bytes` from `position` on may be somewhere in the text: mostly
-    /// right where it says no for 8 bytes or more, and always where they are there.
+    /// right where it says no for 5 bytes or more, and always where they are there.
     pub(super) fn may_have(&self, bytes: &[u8], position: usize, length: usize) -> bool {
         let Some(last) = length.checked_sub(GRAM_BYTES) else { return true };
         let is_there = |at: usize| self.grams.may_have(bytes, position + at);

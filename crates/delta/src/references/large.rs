@@ -12,7 +12,8 @@ use super::rematch::{self, Label, labels, vote};
 use super::site::Prediction;
 use super::trial::CoverCost;
 use super::{Machine, Predictor, RegionCover, Residuals};
-use crate::byte_match::{ByteCover, match_labelled, match_to_vote};
+use crate::byte_match::{ByteCover, match_bytes, match_executables};
+use crate::effort::Effort;
 use crate::read_at::{Part, ReadAt, ReadError};
 
 /// Ranges of both files that are matched with each other.
@@ -84,7 +85,7 @@ impl<'a> LargePair<'a> {
     /// Covers by the bytes alone: those that say best where what went.
     pub fn first_covers(&self, windows: &WindowPair) -> Option<Vec<RegionCover>> {
         let (old, new) = (bytes(&self.old, &windows.old)?, bytes(&self.new, &windows.new)?);
-        in_file(&match_to_vote(&old, &new)?, windows)
+        in_file(&match_executables(&old, &new)?, windows)
     }
 
     /// What the covers of a window say of where targets went.
@@ -136,8 +137,7 @@ impl<'a> LargePair<'a> {
         for label in labels(&self.old, &self.old_elf, &windows.old)? {
             put(&mut old, &windows.old, &label, elected.of(label.target));
         }
-        let covers = match_labelled(&old, &new, false)?.into_iter().next()?;
-        in_file(&covers, windows)
+        in_file(&match_bytes(&old, &new, Effort::Default)?, windows)
     }
 
     /// The covers that pay, of which the longest are on the map; `None` where that cannot be within `limit`.

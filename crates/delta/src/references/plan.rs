@@ -4,7 +4,7 @@ use super::elf::Elf;
 use super::rematch::{References, rematch};
 use super::trial::{CoverCost, Trial};
 use super::{Machine, Predictor, RegionCover};
-use crate::byte_match::{ByteCover, cost, match_to_vote};
+use crate::byte_match::{ByteCover, cost, match_executables};
 use crate::effort::Effort;
 
 /// How an executable is to be made out of an old one.
@@ -58,7 +58,7 @@ pub fn plan(old: &[u8], new: &[u8], limit: u64, effort: Effort) -> Option<Planne
     let read = |bytes: &[u8]| Elf::read(&bytes, &(0..bytes.len() as u64)).ok();
     let (old_elf, new_elf) = (read(old)?, read(new)?);
     let machine = old_elf.machine.filter(|_| old_elf.machine == new_elf.machine)?;
-    let covers = match_to_vote(old, new)?;
+    let covers = match_executables(old, new)?;
     let references = References { old, new, old_elf: &old_elf, new_elf: &new_elf };
     let parameters = new_elf.segments.to_parameters(&old_elf.segments);
     let first = Plan { machine, parameters, covers };
@@ -86,7 +86,7 @@ fn at_first(old: &[u8], new: &[u8], first: &Plan, most_covers: usize) -> Option<
     (predicted + MIN_GAIN_BYTES * 256 < plain).then_some(pruned)
 }
 
-/// The plan that comes out smallest, of several styles of covers.
+/// The plan that comes out smallest, of several sets of covers.
 fn search(
     files: &References<'_>,
     first: &Plan,
@@ -99,17 +99,13 @@ fn search(
     let mut search = Search { old, new, most_covers, best: None, best_bytes };
     let is_best = effort == Effort::Best;
     if plain_bytes > MIN_BYTES_TO_REMATCH {
-        for covers in rematch(files, first, is_best) {
-            search.consider(Plan { covers, ..first.clone() });
-        }
+        search.rematch(files, first, effort);
     }
     if is_best || search.best.is_none() {
         search.consider(first.clone());
     }
     if let Some(again) = search.best.clone().filter(|_| is_best) {
-        for covers in rematch(files, &again, true) {
-            search.consider(Plan { covers, ..first.clone() });
-        }
+        search.rematch(files, &again, effort);
     }
     search.best
 }
@@ -125,6 +121,13 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
+    /// Considers covers chosen again, where `plan` says what went where.
+    fn rematch(&mut self, files: &References<'_>, plan: &Plan, effort: Effort) {
+        if let Some(again) = rematch(files, plan, effort) {
+            self.consider(again);
+        }
+    }
+
     /// Takes the plan, or what is left of it when covers are dropped that do not pay, if it is better.
     fn consider(&mut self, plan: Plan) {
         let Some(trial) = Trial::of(self.old, self.new, &plan) else { return };

@@ -14,7 +14,8 @@ use super::site::{Form, Kind, Meaning, Site};
 use super::unwind::Checkpoints;
 use super::window::Window;
 use super::{RegionCover, code, tables};
-use crate::byte_match::{ByteCover, match_labelled};
+use crate::byte_match::{ByteCover, match_bytes};
+use crate::effort::Effort;
 use crate::read_at::ReadAt;
 
 /// Two executables.
@@ -40,11 +41,10 @@ pub(super) const UNKNOWN: u64 = 0x7ead_beef;
 /// Bytes after a target by which the cover that says where it went is judged.
 const JUDGED_BYTES: usize = 24;
 
-/// Covers for the same files, in one style or all.
-pub(super) fn rematch(files: &References<'_>, first: &Plan, all: bool) -> Vec<Vec<ByteCover>> {
-    let masked = mask(files, first);
-    let Some((old, new)) = masked else { return Vec::new() };
-    match_labelled(&old, &new, all).unwrap_or_default()
+/// Covers for the same files.
+pub(super) fn rematch(files: &References<'_>, first: &Plan, effort: Effort) -> Option<Plan> {
+    let (old, new) = mask(files, first)?;
+    Some(Plan { covers: match_bytes(&old, &new, effort)?, ..first.clone() })
 }
 
 fn mask(files: &References<'_>, first: &Plan) -> Option<(Vec<u8>, Vec<u8>)> {

@@ -1,0 +1,381 @@
+//! The cheapest way through the new bytes: along which alignments, from where to where, and where none.
+//!
+//! This is Viterbi's algorithm over alignments. At each byte the cheapest way is known that ends in a
+//! literal, and for each alignment that is in sight the cheapest that ends on it.
+
+use super::ByteCover;
+use super::candidates::Candidate;
+use super::cover_tree::{Cover, CoverTree, NodeId};
+use super::literal_cost::LiteralCosts;
+use super::suffix::common_prefix;
+
+/// What a cover costs before its offset, in 256ths of a byte: its length, and the distance to it.
+const COVER_COST: u64 = 700;
+/// What each bit of an offset costs, counted from the end of the cover before, and the most that count.
+const OFFSET_BIT_COST: u64 = 24;
+const MAX_OFFSET_BITS: u32 = 24;
+/// What differences cost, in 256ths of a byte.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DifferenceCosts {
+    /// After an equal byte …
+    first: u64,
+    /// … and after another.
+    next: u64,
+}
+
+/// What is coded as it is.
+pub(super) const DIFFERENCES: DifferenceCosts = DifferenceCosts { first: 290, next: 200 };
+
+/// In executables most of them are references that moved, which are predicted.
+pub(super) const MOVED_REFERENCES: DifferenceCosts = DifferenceCosts { first: 270, next: 170 };
+
+/// No way ends there.
+const NEVER: u64 = u64::MAX / 2;
+
+/// So many bytes before a candidate begins it comes in sight: differences may be cheaper there than literals.
+const LEAD_BYTES: usize = 40;
+
+/// How well an alignment has agreed lately, of 256: in the beginning, and the least to stay in sight.
+const FIRST_AGREEMENT: u32 = 128;
+const MIN_AGREEMENT: u32 = 60;
+
+/// The cheapest covers of `new` on alignments that are candidates, of which at most `most_in_sight` are at a time.
+pub(super) fn cheapest_covers(
+    old: &[u8],
+    new: &[u8],
+    candidates: impl Iterator<Item = Candidate>,
+    differences: DifferenceCosts,
+    most_in_sight: usize,
+) -> Vec<ByteCover> {
+    let mut parse = Parse::new(old, new, differences, most_in_sight);
+    parse.see(Candidate::FIRST);
+    let mut candidates = candidates.peekable();
+    while parse.at < new.len() {
+        let in_sight = parse.at + LEAD_BYTES;
+        while let Some(candidate) = candidates.next_if(|candidate| candidate.start <= in_sight) {
+            parse.see(candidate);
+        }
+        let next = candidates.peek().map(|candidate| candidate.start - LEAD_BYTES);
+        parse.advance(next.unwrap_or(new.len()));
+    }
+    parse.finish()
+}
+
+struct Parse<'a> {
+    old: &'a [u8],
+    new: &'a [u8],
+    literals: LiteralCosts,
+    differences: DifferenceCosts,
+    most_in_sight: usize,
+    /// Bytes of new that all ways have behind them.
+    at: usize,
+    /// The cheapest way that ends in a literal.
+    literal: Way,
+    diagonals: Vec<Diagonal>,
+    covers: CoverTree,
+}
+
+/// A way up to some byte of new.
+#[derive(Clone, Copy)]
+struct Way {
+    cost: u64,
+    /// Its last cover, if it has any …
+    last: Option<Cover>,
+    /// … and those before.
+    before: Option<NodeId>,
+}
+
+impl Way {
+    /// Writes down its last cover: it goes on from there.
+    fn put_into(self, covers: &mut CoverTree) -> Option<NodeId> {
+        self.last.map_or(self.before, |last| covers.add(last, self.before))
+    }
+}
+
+/// An alignment that is in sight, and the cheapest way that ends on it.
+struct Diagonal {
+    shift: usize,
+    cost: u64,
+    /// Where the way came to the alignment, and its covers before.
+    start: usize,
+    before: Option<NodeId>,
+    has_agreed: bool,
+    /// Before its match it is not judged.
+    judged_from: usize,
+    agreement: u32,
+}
+
+impl Diagonal {
+    /// The way, with a cover that ends at `end`.
+    fn way(&self, end: usize) -> Way {
+        let Self { shift, cost, start, before, .. } = *self;
+        let last = Cover {
+            new: narrow(start),
+            old: narrow(start.wrapping_add(shift)),
+            length: narrow(end - start),
+        };
+        Way { cost, last: Some(last), before }
+    }
+
+    /// Comes to the alignment at `at`.
+    fn enter(&mut self, at: usize, cost: u64, before: Option<NodeId>) {
+        (self.start, self.cost, self.before) = (at, cost, before);
+    }
+
+    /// Goes on by the byte at `at`, which has `beside` it in old.
+    fn go_on(&mut self, at: usize, beside: Option<&u8>, agrees: bool, costs: DifferenceCosts) {
+        self.cost = match beside {
+            None => NEVER,
+            Some(_) if agrees => self.cost,
+            Some(_) if self.has_agreed => self.cost + costs.first,
+            Some(_) => self.cost + costs.next,
+        };
+        self.has_agreed = agrees;
+        if at >= self.judged_from {
+            self.agreement = agreement_after(self.agreement, agrees);
+        }
+    }
+}
+
+impl<'a> Parse<'a> {
+    fn new(
+        old: &'a [u8],
+        new: &'a [u8],
+        differences: DifferenceCosts,
+        most_in_sight: usize,
+    ) -> Self {
+        Self {
+            old,
+            new,
+            literals: LiteralCosts::of(new),
+            differences,
+            most_in_sight,
+            at: 0,
+            literal: Way { cost: 0, last: None, before: None },
+            diagonals: Vec::with_capacity(most_in_sight),
+            covers: CoverTree::new(),
+        }
+    }
+
+    /// Brings an alignment in sight, in place of that which agrees the least.
+    fn see(&mut self, Candidate { new, shift, .. }: Candidate) {
+        let known = self.diagonals.iter_mut().find(|diagonal| diagonal.shift == shift);
+        if let Some(diagonal) = known {
+            diagonal.agreement = diagonal.agreement.max(FIRST_AGREEMENT);
+            diagonal.judged_from = new;
+            return;
+        }
+        if self.diagonals.len() == self.most_in_sight {
+            let agreement = |i: &usize| self.diagonals[*i].agreement;
+            let worst = (0..self.diagonals.len()).min_by_key(agreement);
+            worst.map(|worst| self.diagonals.swap_remove(worst));
+        }
+        self.diagonals.push(Diagonal {
+            shift,
+            cost: NEVER,
+            start: 0,
+            before: None,
+            has_agreed: false,
+            judged_from: new,
+            agreement: FIRST_AGREEMENT,
+        });
+    }
+
+    /// Goes on by a byte at least, and not beyond `end`.
+    fn advance(&mut self, end: usize) {
+        match self.agreeing_run(end) {
+            0 => self.step(),
+            run => self.follow(run),
+        }
+    }
+
+    /// For how many bytes the only alignment in sight agrees, where it is the cheapest way too.
+    fn agreeing_run(&self, end: usize) -> usize {
+        let [diagonal] = &self.diagonals[..] else { return 0 };
+        if !diagonal.has_agreed || diagonal.cost > self.literal.cost {
+            return 0;
+        }
+        let old = self.old.get(self.at.wrapping_add(diagonal.shift)..).unwrap_or_default();
+        common_prefix(old, &self.new[self.at..end])
+    }
+
+    /// Goes on by `run` bytes in which nothing is decided.
+    fn follow(&mut self, run: usize) {
+        self.at += run;
+        let diagonal = &mut self.diagonals[0];
+        let last = self.literals.at(self.new, self.at - 1);
+        self.literal = diagonal.way(self.at - 1);
+        self.literal.cost += last;
+        // After so many bytes it changes no more.
+        for _ in 0..run.min(256) {
+            diagonal.agreement = agreement_after(diagonal.agreement, true);
+        }
+    }
+
+    /// Goes on by a byte.
+    fn step(&mut self) {
+        let at = self.at;
+        let best = self.best();
+        let mut best_node = None;
+        for diagonal in &mut self.diagonals {
+            let beside = self.old.get(at.wrapping_add(diagonal.shift));
+            let agrees = beside == Some(&self.new[at]);
+            // To come to an alignment later, in a run that agrees, is not cheaper.
+            if agrees && !diagonal.has_agreed {
+                let cost = best.cost + cost_of_cover(best.last, at.wrapping_add(diagonal.shift));
+                if cost < diagonal.cost {
+                    let before = *best_node.get_or_insert_with(|| best.put_into(&mut self.covers));
+                    diagonal.enter(at, cost, before);
+                }
+            }
+            diagonal.go_on(at, beside, agrees, self.differences);
+        }
+        self.diagonals.retain(|diagonal| diagonal.agreement >= MIN_AGREEMENT);
+        self.literal = Way { cost: best.cost + self.literals.at(self.new, at), ..best };
+        self.at += 1;
+        if self.covers.is_full() {
+            self.forget();
+        }
+    }
+
+    /// The cheapest way of all.
+    fn best(&self) -> Way {
+        let cheapest = self.diagonals.iter().min_by_key(|diagonal| diagonal.cost);
+        match cheapest.filter(|diagonal| diagonal.cost < self.literal.cost) {
+            Some(diagonal) => diagonal.way(self.at),
+            None => self.literal,
+        }
+    }
+
+    /// Forgets covers that no way goes through.
+    fn forget(&mut self) {
+        let ends = self.diagonals.iter_mut().map(|diagonal| &mut diagonal.before);
+        let mut ends: Vec<_> = ends.chain([&mut self.literal.before]).collect();
+        self.covers.retain(&mut ends);
+    }
+
+    fn finish(mut self) -> Vec<ByteCover> {
+        let last = self.best().put_into(&mut self.covers);
+        self.covers.up_to(last)
+    }
+}
+
+/// What a cover from `old` on costs, without its differences.
+fn cost_of_cover(before: Option<Cover>, old: usize) -> u64 {
+    let expected = before.map_or(0, |before| before.old as usize + before.length as usize);
+    let bits = usize::BITS - old.abs_diff(expected).leading_zeros();
+    COVER_COST + u64::from(bits.min(MAX_OFFSET_BITS)) * OFFSET_BIT_COST
+}
+
+/// Of the last bytes, each counts a 32nd less than the next.
+fn agreement_after(agreement: u32, agrees: bool) -> u32 {
+    agreement - agreement / 32 + if agrees { 8 } else { 0 }
+}
+
+/// Neither file is longer.
+fn narrow(offset: usize) -> u32 {
+    u32::try_from(offset).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What `covers` come to: the model of costs, not the search.
+    fn cost_of(old: &[u8], new: &[u8], covers: &[ByteCover]) -> u64 {
+        let literals = LiteralCosts::of(new);
+        let cost_of_literals =
+            |range: std::ops::Range<usize>| -> u64 { range.map(|at| literals.at(new, at)).sum() };
+        let (mut new_end, mut old_end, mut cost) = (0, 0, 0);
+        for cover in covers {
+            cost += cost_of_literals(new_end..cover.new);
+            cost += cost_of_offset(cover.old, old_end) + COVER_COST;
+            (new_end, old_end) = (cover.new + cover.length, cover.old + cover.length);
+            let pairs = old[cover.old..old_end].iter().zip(&new[cover.new..new_end]);
+            let differs: Vec<bool> = pairs.map(|(old, new)| old != new).collect();
+            cost += differs.iter().filter(|differs| **differs).count() as u64 * DIFFERENCES.first;
+            let again = differs.windows(2).filter(|pair| pair[0] && pair[1]).count() as u64;
+            cost -= again * (DIFFERENCES.first - DIFFERENCES.next);
+        }
+        cost + cost_of_literals(new_end..new.len())
+    }
+
+    fn cost_of_offset(old: usize, expected: usize) -> u64 {
+        let bits = (0..MAX_OFFSET_BITS).take_while(|bit| old.abs_diff(expected) >> bit > 0).count();
+        bits as u64 * OFFSET_BIT_COST
+    }
+
+    /// The least that any covers come to: all of them are tried, from each place in new and each end in old.
+    fn least_cost(old: &[u8], new: &[u8]) -> u64 {
+        let literals = LiteralCosts::of(new);
+        let mut least = vec![vec![NEVER; old.len() + 1]; new.len() + 1];
+        least[0][0] = 0;
+        for at in 0..new.len() {
+            for end in 0..=old.len() {
+                let here = least[at][end];
+                if here == NEVER {
+                    continue;
+                }
+                let mut reach = |at: usize, end: usize, cost: u64| {
+                    least[at][end] = least[at][end].min(cost);
+                };
+                reach(at + 1, end, here + literals.at(new, at));
+                for from in (0..old.len()).filter(|from| old[*from] == new[at]) {
+                    let mut cost = here + COVER_COST + cost_of_offset(from, end);
+                    let mut agreed = true;
+                    for (i, (old, new)) in old[from..].iter().zip(&new[at..]).enumerate() {
+                        let differs = if agreed { DIFFERENCES.first } else { DIFFERENCES.next };
+                        cost += if old == new { 0 } else { differs };
+                        agreed = old == new;
+                        reach(at + i + 1, from + i + 1, cost);
+                    }
+                }
+            }
+        }
+        least[new.len()].iter().copied().min().unwrap()
+    }
+
+    /// Bytes made of pieces of 40 others, with a few that differ and a few between.
+    fn pieces() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+        let piece = (0usize..40, 1usize..30, any::<u8>(), prop::collection::vec(any::<u8>(), 0..4));
+        let old = prop::collection::vec(any::<u8>(), 40);
+        (old, prop::collection::vec(piece, 1..4)).prop_map(|(old, pieces)| {
+            let mut new = Vec::new();
+            for (start, length, changed, between) in pieces {
+                let mut piece = old[start..(start + length).min(old.len())].to_vec();
+                let at = usize::from(changed) % piece.len();
+                piece[at] ^= changed & 3;
+                new.extend(piece);
+                new.extend(between);
+            }
+            (old, new)
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn with_all_alignments_in_sight_hardly_any_covers_are_cheaper((old, new) in pieces()) {
+            let mut parse = Parse::new(&old, &new, DIFFERENCES, old.len() + new.len());
+            for shift in 0..old.len() + new.len() {
+                let shift = shift.wrapping_sub(new.len());
+                // Never judged.
+                parse.see(Candidate { new: usize::MAX, start: 0, shift });
+            }
+            while parse.at < new.len() {
+                parse.advance(new.len());
+            }
+            let promised = parse.best().cost;
+            let covers = parse.finish();
+
+            prop_assert_eq!(promised, cost_of(&old, &new, &covers));
+            // Of the ways to a place the cheapest is taken, though another's offset may be nearer to the next cover.
+            let least = least_cost(&old, &new);
+            let allowed = (covers.len() as u64 + 1) * 4 * OFFSET_BIT_COST;
+            prop_assert!(least <= promised, "{promised} {least} {covers:?}");
+            prop_assert!(promised <= least + allowed, "{promised} {least} {covers:?}");
+        }
+    }
+}
