@@ -1,7 +1,7 @@
 //! What a byte comes to that no cover has.
 
 /// Bits of information come out so much shorter when they are coded, of 256: contexts know more of a byte than the one before it.
-const CODED: u32 = 160;
+const CODED: u32 = 155;
 
 /// How much the byte alone counts beside what came after the one before it.
 const PRIOR: u64 = 16;

@@ -16,7 +16,7 @@ mod suffix;
 
 use candidates::Candidates;
 pub use exact_runs::match_exact_runs;
-use parse::{DIFFERENCES, DifferenceCosts, MOVED_REFERENCES, cheapest_covers};
+use parse::{DIFFERENCES, DifferenceCosts, MOVED_REFERENCES, Sight, cheapest_covers};
 use suffix::SuffixIndex;
 
 use crate::effort::Effort;
@@ -57,13 +57,13 @@ fn match_costing(
         return Some(vec![whole]);
     }
     let index = SuffixIndex::of(old)?;
-    let (min_gain_bytes, most_in_sight) = match effort {
-        Effort::Fast => (8, 8),
-        Effort::Default => (3, 8),
-        Effort::Best => (2, 16),
+    let (min_gain_bytes, sight) = match effort {
+        Effort::Fast => (8, Sight { most: 8, lead_bytes: 40 }),
+        Effort::Default => (3, Sight { most: 8, lead_bytes: 40 }),
+        Effort::Best => (2, Sight { most: 24, lead_bytes: 64 }),
     };
     let candidates = Candidates::new(old, new, &index, min_gain_bytes);
-    Some(cheapest_covers(old, new, candidates, differences, most_in_sight))
+    Some(cheapest_covers(old, new, candidates, differences, sight))
 }
 
 /// Strings of one length that agree nearly everywhere need no search: their diagonal is the cover.
