@@ -6,7 +6,7 @@ use super::{ByteCover, nearly_equal};
 /// The covers of `new` that are equal to ranges of `old` and at least `min_bytes` long, for
 /// encodings that cannot say differences: at each place the longest, from front to back.
 ///
-/// `None` where `old` is longer than [`super::MAX_BYTES`].
+/// `None` where `old` is longer than `i32::MAX` bytes.
 pub fn match_exact_runs(old: &[u8], new: &[u8], min_bytes: usize) -> Option<Vec<ByteCover>> {
     if let Some(whole) = nearly_equal(old, new) {
         return Some(vec![whole]);

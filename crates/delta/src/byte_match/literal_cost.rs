@@ -16,7 +16,11 @@ impl LiteralCosts {
     /// Of bytes like `bytes`.
     pub(super) fn of(bytes: &[u8]) -> Self {
         let mut pairs = vec![0u32; 1 << 16];
-        each_pair(bytes, |pair| pairs[pair] += 1);
+        let mut before = 0;
+        for byte in bytes {
+            pairs[pair_of(before, *byte)] += 1;
+            before = *byte;
+        }
         let sum = |counts: &[u32]| counts.iter().copied().map(u64::from).sum::<u64>();
         let after: Vec<u64> = pairs.chunks_exact(256).map(sum).collect();
         let mut single = [0; 256];
@@ -38,14 +42,6 @@ impl LiteralCosts {
     pub(super) fn at(&self, bytes: &[u8], at: usize) -> u64 {
         let before = at.checked_sub(1).map_or(0, |before| bytes[before]);
         self.costs[pair_of(before, bytes[at])].into()
-    }
-}
-
-fn each_pair(bytes: &[u8], mut with: impl FnMut(usize)) {
-    let mut before = 0;
-    for byte in bytes {
-        with(pair_of(before, *byte));
-        before = *byte;
     }
 }
 

@@ -33,16 +33,16 @@ pub struct ByteCover {
 }
 
 /// The longest string that can be matched: suffix arrays have 32-bit entries.
-pub const MAX_BYTES: u64 = i32::MAX as u64;
+const MAX_BYTES: u64 = i32::MAX as u64;
 
 /// The covers of `new` by `old` that cost the least, in the order of `new`, none overlapping another, or `None`
-/// where either is longer than [`MAX_BYTES`].
+/// where either is longer than `i32::MAX` bytes.
 pub fn match_bytes(old: &[u8], new: &[u8], effort: Effort) -> Option<Vec<ByteCover>> {
     match_costing(old, new, effort, DIFFERENCES)
 }
 
 /// The covers of `new` by `old`, two executables, that say best where what went.
-pub(crate) fn match_executables(old: &[u8], new: &[u8]) -> Option<Vec<ByteCover>> {
+pub(crate) fn match_to_vote(old: &[u8], new: &[u8]) -> Option<Vec<ByteCover>> {
     match_costing(old, new, Effort::Fast, MOVED_REFERENCES)
 }
 
@@ -52,7 +52,9 @@ fn match_costing(
     effort: Effort,
     differences: DifferenceCosts,
 ) -> Option<Vec<ByteCover>> {
-    i32::try_from(new.len()).ok()?;
+    if new.len() as u64 > MAX_BYTES {
+        return None;
+    }
     if let Some(whole) = nearly_equal(old, new) {
         return Some(vec![whole]);
     }

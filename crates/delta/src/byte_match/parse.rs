@@ -143,8 +143,8 @@ impl Diagonal {
         self.cost = match beside {
             None => NEVER,
             Some(_) if agrees => self.cost,
-            Some(_) if self.has_agreed => self.cost + costs.first,
-            Some(_) => self.cost + costs.next,
+            Some(_) if self.has_agreed => NEVER.min(self.cost + costs.first),
+            Some(_) => NEVER.min(self.cost + costs.next),
         };
         self.has_agreed = agrees;
         if at >= self.judged_from {

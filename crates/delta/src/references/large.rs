@@ -12,7 +12,7 @@ use super::rematch::{self, Label, labels, vote};
 use super::site::Prediction;
 use super::trial::CoverCost;
 use super::{Machine, Predictor, RegionCover, Residuals};
-use crate::byte_match::{ByteCover, match_bytes, match_executables};
+use crate::byte_match::{ByteCover, match_bytes, match_to_vote};
 use crate::effort::Effort;
 use crate::read_at::{Part, ReadAt, ReadError};
 
@@ -85,7 +85,7 @@ impl<'a> LargePair<'a> {
     /// Covers by the bytes alone: those that say best where what went.
     pub fn first_covers(&self, windows: &WindowPair) -> Option<Vec<RegionCover>> {
         let (old, new) = (bytes(&self.old, &windows.old)?, bytes(&self.new, &windows.new)?);
-        in_file(&match_executables(&old, &new)?, windows)
+        in_file(&match_to_vote(&old, &new)?, windows)
     }
 
     /// What the covers of a window say of where targets went.

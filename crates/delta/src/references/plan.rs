@@ -4,7 +4,7 @@ use super::elf::Elf;
 use super::rematch::{References, rematch};
 use super::trial::{CoverCost, Trial};
 use super::{Machine, Predictor, RegionCover};
-use crate::byte_match::{ByteCover, cost, match_executables};
+use crate::byte_match::{ByteCover, cost, match_to_vote};
 use crate::effort::Effort;
 
 /// How an executable is to be made out of an old one.
@@ -44,7 +44,7 @@ pub fn memory_bytes(old_bytes: u64, new_bytes: u64) -> u64 {
 /// What came of planning.
 #[derive(Debug)]
 pub struct Planned {
-    /// Covers of plain matching, as good as one style has them.
+    /// Those that the plan began with: covers of plain matching, with little effort.
     pub covers: Vec<ByteCover>,
     /// The plan, where something is gained by it.
     pub plan: Option<Plan>,
@@ -58,7 +58,7 @@ pub fn plan(old: &[u8], new: &[u8], limit: u64, effort: Effort) -> Option<Planne
     let read = |bytes: &[u8]| Elf::read(&bytes, &(0..bytes.len() as u64)).ok();
     let (old_elf, new_elf) = (read(old)?, read(new)?);
     let machine = old_elf.machine.filter(|_| old_elf.machine == new_elf.machine)?;
-    let covers = match_executables(old, new)?;
+    let covers = match_to_vote(old, new)?;
     let references = References { old, new, old_elf: &old_elf, new_elf: &new_elf };
     let parameters = new_elf.segments.to_parameters(&old_elf.segments);
     let first = Plan { machine, parameters, covers };
