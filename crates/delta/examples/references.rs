@@ -181,7 +181,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             plain.say_differences(old, &new[cover.new..cover.new + cover.length], &mut equal);
         }
         let start = Instant::now();
-        let plan = plan(&old, &new, MEMORY_BYTES, Effort::Default).and_then(|planned| planned.plan);
+        let plan = plan(&old, &new, MEMORY_BYTES, Effort::Default);
         planning += start.elapsed();
         files += 1;
         bytes += new.len();

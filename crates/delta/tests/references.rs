@@ -121,17 +121,17 @@ fn a_real_library_is_predicted() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/executables/");
     let read = |name: &str| std::fs::read(format!("{directory}{name}")).unwrap();
     let (old, new) = (read("x86_64.old"), read("x86_64.new"));
-    let plan =
-        references::plan(&old, &new, 1 << 20, Effort::Default).unwrap().plan.expect("it gains");
+    let plan = references::plan(&old, &new, 1 << 20, Effort::Default).expect("it gains");
     let part = |n: usize| u32::try_from(n).unwrap();
     let covers: Vec<_> =
         plan.covers.iter().map(|c| cover(part(c.new), part(c.old), part(c.length))).collect();
     let counts = round_trip(plan.machine, &old, &new, &plan.parameters, &covers);
     let (wrong, sites) = counts.unwrap();
-    assert!(sites > 700 && wrong <= 12, "{wrong} of {sites}");
+    // Rows of its table are like rows before: what refers to those is wrong.
+    assert!(sites > 700 && wrong * 20 <= sites, "{wrong} of {sites}");
 
-    let little = references::plan(&old, &new, 1 << 10, Effort::Default).unwrap();
-    assert_eq!(little.plan, None, "it takes more memory");
+    let little = references::plan(&old, &new, 1 << 10, Effort::Default);
+    assert_eq!(little, None, "it takes more memory");
     let other = references::plan(b"#!/bin/sh", &new, 1 << 20, Effort::Default);
     assert!(other.is_none(), "no executable");
     let refused = round_trip(Machine::Aarch64, &old, &new, &plan.parameters, &covers);

@@ -166,16 +166,13 @@ fn match_executables(
         covers: to_covers(covers, new_range, old_file.origin, old_range),
         regions: Vec::new(),
     };
-    let Some(planned) = references::plan(&old, &new, options.region_bytes, options.effort) else {
-        return Ok(plain(match_bytes(&old, &new, options.effort).unwrap_or_default()));
-    };
-    let region = planned
-        .plan
+    let plan = references::plan(&old, &new, options.region_bytes, options.effort);
+    let region = plan
         .and_then(|plan| executable_region(new_range, origin, old_range.clone(), plan))
         .filter(|region| region.resident_bytes() <= options.region_bytes);
     Ok(match region {
         Some(region) => PairMatch { covers: Vec::new(), regions: vec![region] },
-        None => plain(planned.covers),
+        None => plain(match_bytes(&old, &new, options.effort).unwrap_or_default()),
     })
 }
 

@@ -29,7 +29,7 @@ mod window;
 mod x86_64;
 
 pub use large::{LargePair, LargePlan, Vote, WindowPair};
-pub use plan::{Plan, Planned, memory_bytes, plan};
+pub use plan::{Plan, memory_bytes, plan};
 pub use predictor::{Piece, Predictor};
 pub use site::{Group, Prediction};
 

@@ -41,20 +41,12 @@ pub fn memory_bytes(old_bytes: u64, new_bytes: u64) -> u64 {
     matching.saturating_add(old_bytes).saturating_add(new_bytes).saturating_add(4 << 20)
 }
 
-/// What came of planning.
-#[derive(Debug)]
-pub struct Planned {
-    /// Those that the plan began with: covers of plain matching, with little effort.
-    pub covers: Vec<ByteCover>,
-    /// The plan, where something is gained by it.
-    pub plan: Option<Plan>,
-}
-
-/// Plans how `new` is made out of `old`; `None` where they are not executables of one machine.
+/// Plans how `new` is made out of `old`; `None` where they are not executables of one machine, or nothing is
+/// gained.
 ///
 /// Covers that pay the least are dropped until
 /// [`Predictor::memory_bytes`](super::Predictor::memory_bytes) is within `limit`.
-pub fn plan(old: &[u8], new: &[u8], limit: u64, effort: Effort) -> Option<Planned> {
+pub fn plan(old: &[u8], new: &[u8], limit: u64, effort: Effort) -> Option<Plan> {
     let read = |bytes: &[u8]| Elf::read(&bytes, &(0..bytes.len() as u64)).ok();
     let (old_elf, new_elf) = (read(old)?, read(new)?);
     let machine = old_elf.machine.filter(|_| old_elf.machine == new_elf.machine)?;
@@ -62,13 +54,12 @@ pub fn plan(old: &[u8], new: &[u8], limit: u64, effort: Effort) -> Option<Planne
     let references = References { old, new, old_elf: &old_elf, new_elf: &new_elf };
     let parameters = new_elf.segments.to_parameters(&old_elf.segments);
     let first = Plan { machine, parameters, covers };
-    let rest = limit.checked_sub(first.parameters.len() as u64);
-    let most_covers = rest.and_then(|rest| Predictor::most_covers(new.len() as u64, rest));
-    let plan = most_covers.and_then(|most_covers| match effort {
+    let rest = limit.checked_sub(first.parameters.len() as u64)?;
+    let most_covers = Predictor::most_covers(new.len() as u64, rest)?;
+    match effort {
         Effort::Fast => at_first(old, new, &first, most_covers),
         _ => search(&references, &first, most_covers, effort),
-    });
-    Some(Planned { covers: first.covers, plan })
+    }
 }
 
 /// The plan with the first covers, if they gain by a rough count of what is unequal.
