@@ -80,7 +80,9 @@ fn in_each<T: Send>(
     work: impl Fn(usize, &WindowPair) -> Option<T> + Sync,
 ) -> Option<Vec<T>> {
     let run = |(i, window): (usize, &WindowPair)| {
-        let needed = byte_match::memory_bytes(length(&window.old), length(&window.new));
+        let matching = byte_match::memory_bytes(length(&window.old), length(&window.new));
+        // Once with labels and once as they are.
+        let needed = matching.saturating_add(length(&window.new));
         budget.with(needed, || work(i, window))
     };
     windows.par_iter().enumerate().map(run).collect()

@@ -11,7 +11,7 @@ pub fn match_exact_runs(old: &[u8], new: &[u8], min_bytes: usize) -> Option<Vec<
     if let Some(whole) = nearly_equal(old, new) {
         return Some(vec![whole]);
     }
-    let index = SuffixIndex::of(old)?;
+    let index = SuffixIndex::of(old, min_bytes)?;
     let mut covers = Vec::new();
     let mut position = 0;
     while position < new.len() {

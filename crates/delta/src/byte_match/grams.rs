@@ -1,7 +1,7 @@
-//! Which sequences of 5 bytes occur in a string, nearly: asking is much quicker than searching for them.
+//! Which short sequences of bytes occur in a string, nearly: asking is much quicker than searching for them.
 
-/// Bytes of a sequence.
-pub(super) const GRAM_BYTES: usize = 5;
+/// Bytes of a sequence at most: more say little more.
+const MAX_GRAM_BYTES: usize = 8;
 
 /// Bits for each byte of a string, at least; fewer where it is long, since memory is then scarce. With 4 bits
 /// one sequence in five that does not occur seems to, with 2 one in three.
@@ -11,19 +11,21 @@ fn bits_per_byte(text_bytes: u64) -> u64 {
 
 /// A bit for each value of a hash.
 pub(super) struct GramFilter {
+    gram_bytes: usize,
     bits: Vec<u64>,
     /// Bits of the hash that are not used.
     shift: u32,
 }
 
 impl GramFilter {
-    pub(super) fn of(text: &[u8]) -> Self {
+    /// For questions about `min_bytes` and more.
+    pub(super) fn of(text: &[u8], min_bytes: usize) -> Self {
+        let gram_bytes = min_bytes.clamp(1, MAX_GRAM_BYTES);
         let bits = bits_per_byte(text.len() as u64) * (text.len() as u64).max(64);
         let log = bits.next_power_of_two().trailing_zeros();
-        let mut filter = Self { bits: vec![0; 1 << (log - 6)], shift: 64 - log };
-        for gram in text.windows(GRAM_BYTES) {
-            if let Some(gram) = gram.first_chunk() {
-                let (word, bit) = filter.place(*gram);
+        let mut filter = Self { gram_bytes, bits: vec![0; 1 << (log - 6)], shift: 64 - log };
+        for at in 0..text.len() {
+            if let Some((word, bit)) = filter.place(text, at) {
                 filter.bits[word] |= bit;
             }
         }
@@ -35,25 +37,37 @@ impl GramFilter {
         text_bytes.saturating_mul(2 * bits_per_byte(text_bytes)) / 8
     }
 
-    /// Whether the sequence at `position` of `bytes` may occur; where there are too few bytes it does not.
-    pub(super) fn may_have(&self, bytes: &[u8], position: usize) -> bool {
-        let gram = bytes.get(position..).and_then(|rest| rest.first_chunk());
-        gram.is_some_and(|gram| {
-            let (word, bit) = self.place(*gram);
-            self.bits[word] & bit != 0
-        })
+    /// Whether `length` bytes of `bytes` from `position` on may be somewhere in the text: always where they are
+    /// there, and mostly not where they are not, if they are as many as the filter is for.
+    pub(super) fn may_have(&self, bytes: &[u8], position: usize, length: usize) -> bool {
+        let Some(last) = length.checked_sub(self.gram_bytes) else { return true };
+        let is_there = |at: usize| {
+            let place = self.place(bytes, position + at);
+            place.is_some_and(|(word, bit)| self.bits[word] & bit != 0)
+        };
+        // The last first: what is in force agrees in most before it.
+        is_there(last) && (0..last).all(is_there)
     }
 
-    fn place(&self, gram: [u8; GRAM_BYTES]) -> (usize, u64) {
-        let hash = number_of(gram).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift;
-        (usize::try_from(hash >> 6).unwrap_or(0), 1 << (hash & 63))
+    /// The bit of the sequence at `at`, if there are as many bytes.
+    fn place(&self, bytes: &[u8], at: usize) -> Option<(usize, u64)> {
+        let gram = bytes.get(at..).and_then(|rest| number_of(rest, self.gram_bytes))?;
+        let hash = gram.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift;
+        Some((usize::try_from(hash >> 6).unwrap_or(0), 1 << (hash & 63)))
     }
 }
 
-fn number_of(gram: [u8; GRAM_BYTES]) -> u64 {
-    let mut bytes = [0; 8];
-    bytes[..GRAM_BYTES].copy_from_slice(&gram);
-    u64::from_le_bytes(bytes)
+fn number_of(bytes: &[u8], length: usize) -> Option<u64> {
+    let number = match bytes.first_chunk() {
+        Some(chunk) => u64::from_le_bytes(*chunk),
+        None => {
+            let mut chunk = [0; 8];
+            let gram = bytes.get(..length)?;
+            chunk[..length].copy_from_slice(gram);
+            u64::from_le_bytes(chunk)
+        }
+    };
+    Some(number << (64 - 8 * length))
 }
 
 #[cfg(test)]
@@ -63,12 +77,14 @@ mod tests {
     #[test]
     fn what_occurs_is_found_and_most_of_the_rest_is_not() {
         let text: Vec<u8> = (0..4000u32).flat_map(|i| (i * i).to_be_bytes()).collect();
-        let filter = GramFilter::of(&text);
-        assert!((0..text.len() - GRAM_BYTES).all(|at| filter.may_have(&text, at)));
-        assert!(!filter.may_have(&text, text.len() - GRAM_BYTES + 1));
         let others: Vec<u8> = (0..4000u32).flat_map(|i| (i * i + 1).to_le_bytes()).collect();
-        let seem = (0..others.len()).filter(|at| filter.may_have(&others, *at)).count();
-        assert!(seem * 4 < others.len(), "{seem}");
-        assert!(filter.bits.len() as u64 * 8 <= GramFilter::memory_bytes(text.len() as u64));
+        for length in [5, 7, 12] {
+            let filter = GramFilter::of(&text, length);
+            assert!((0..=text.len() - length).all(|at| filter.may_have(&text, at, length)));
+            assert!(!filter.may_have(&text, text.len() - length + 1, length));
+            let seem = (0..others.len()).filter(|at| filter.may_have(&others, *at, length)).count();
+            assert!(seem * 4 < others.len(), "{seem}");
+            assert!(filter.bits.len() as u64 * 8 <= GramFilter::memory_bytes(text.len() as u64));
+        }
     }
 }

@@ -7,14 +7,14 @@ const CODED: u32 = 155;
 const PRIOR: u64 = 16;
 
 /// Costs of a byte after another, in 256ths of a byte.
-pub(super) struct LiteralCosts {
+pub(super) struct LiteralCosts<'a> {
+    bytes: &'a [u8],
     /// By the byte before, high, and the byte; 0 where they do not come.
     costs: Box<[u16]>,
 }
 
-impl LiteralCosts {
-    /// Of bytes like `bytes`.
-    pub(super) fn of(bytes: &[u8]) -> Self {
+impl<'a> LiteralCosts<'a> {
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
         let mut pairs = vec![0u32; 1 << 16];
         let mut before = 0;
         for byte in bytes {
@@ -35,13 +35,13 @@ impl LiteralCosts {
             let bits = log2((after[pair >> 8] - 1 + PRIOR) << 16) - log2(likely);
             costs[pair] = u16::try_from(bits * CODED / (8 * 256)).unwrap_or(u16::MAX);
         }
-        Self { costs }
+        Self { bytes, costs }
     }
 
     /// What the byte at `at` costs, in 256ths of a byte.
-    pub(super) fn at(&self, bytes: &[u8], at: usize) -> u64 {
-        let before = at.checked_sub(1).map_or(0, |before| bytes[before]);
-        self.costs[pair_of(before, bytes[at])].into()
+    pub(super) fn at(&self, at: usize) -> u64 {
+        let before = at.checked_sub(1).map_or(0, |before| self.bytes[before]);
+        self.costs[pair_of(before, self.bytes[at])].into()
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
         let text = b"abababababababababababababababababababababababababababababababababab\x07\x99";
         let text = text.repeat(20);
         let costs = LiteralCosts::of(&text);
-        assert!(costs.at(&text, 1) < 16, "{}", costs.at(&text, 1));
-        assert!(costs.at(&text, 68) > 64, "{}", costs.at(&text, 68));
+        assert!(costs.at(1) < 16, "{}", costs.at(1));
+        assert!(costs.at(68) > 64, "{}", costs.at(68));
     }
 }

@@ -16,7 +16,7 @@ mod suffix;
 
 use candidates::Candidates;
 pub use exact_runs::match_exact_runs;
-use parse::{DIFFERENCES, DifferenceCosts, MOVED_REFERENCES, Sight, cheapest_covers};
+use parse::{Coded, DIFFERENCES, MOVED_REFERENCES, Sight, cheapest_covers};
 use suffix::SuffixIndex;
 
 use crate::effort::Effort;
@@ -38,19 +38,31 @@ const MAX_BYTES: u64 = i32::MAX as u64;
 /// The covers of `new` by `old` that cost the least, in the order of `new`, none overlapping another, or `None`
 /// where either is longer than `i32::MAX` bytes.
 pub fn match_bytes(old: &[u8], new: &[u8], effort: Effort) -> Option<Vec<ByteCover>> {
-    match_costing(old, new, effort, DIFFERENCES)
+    let coded = Coded { literals: new, differences: DIFFERENCES };
+    match_costing(old, new, effort, coded)
+}
+
+/// The same where bytes stand for others that are as many: literals will be taken from `literals`.
+pub(crate) fn match_stand_ins(
+    old: &[u8],
+    new: &[u8],
+    literals: &[u8],
+    effort: Effort,
+) -> Option<Vec<ByteCover>> {
+    match_costing(old, new, effort, Coded { literals, differences: DIFFERENCES })
 }
 
 /// The covers of `new` by `old`, two executables, that say best where what went.
 pub(crate) fn match_to_vote(old: &[u8], new: &[u8]) -> Option<Vec<ByteCover>> {
-    match_costing(old, new, Effort::Fast, MOVED_REFERENCES)
+    let coded = Coded { literals: new, differences: MOVED_REFERENCES };
+    match_costing(old, new, Effort::Fast, coded)
 }
 
 fn match_costing(
     old: &[u8],
     new: &[u8],
     effort: Effort,
-    differences: DifferenceCosts,
+    coded: Coded<'_>,
 ) -> Option<Vec<ByteCover>> {
     if new.len() as u64 > MAX_BYTES {
         return None;
@@ -58,14 +70,14 @@ fn match_costing(
     if let Some(whole) = nearly_equal(old, new) {
         return Some(vec![whole]);
     }
-    let index = SuffixIndex::of(old)?;
     let (min_gain_bytes, sight) = match effort {
         Effort::Fast => (8, Sight { most: 8, lead_bytes: 40 }),
         Effort::Default => (3, Sight { most: 8, lead_bytes: 40 }),
         Effort::Best => (2, Sight { most: 24, lead_bytes: 64 }),
     };
+    let index = SuffixIndex::of(old, min_gain_bytes + 1)?;
     let candidates = Candidates::new(old, new, &index, min_gain_bytes);
-    Some(cheapest_covers(old, new, candidates, differences, sight))
+    Some(cheapest_covers(old, new, candidates, coded, sight))
 }
 
 /// Strings of one length that agree nearly everywhere need no search: their diagonal is the cover.

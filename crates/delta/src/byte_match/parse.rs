@@ -29,6 +29,14 @@ pub(super) const DIFFERENCES: DifferenceCosts = DifferenceCosts { first: 290, ne
 /// In executables most of them are references that moved, which are predicted.
 pub(super) const MOVED_REFERENCES: DifferenceCosts = DifferenceCosts { first: 270, next: 170 };
 
+/// What is coded beside covers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Coded<'a> {
+    /// What literals are taken from, byte by byte beside those that are matched.
+    pub(super) literals: &'a [u8],
+    pub(super) differences: DifferenceCosts,
+}
+
 /// No way ends there.
 const NEVER: u64 = u64::MAX / 2;
 
@@ -50,10 +58,10 @@ pub(super) fn cheapest_covers(
     old: &[u8],
     new: &[u8],
     candidates: impl Iterator<Item = Candidate>,
-    differences: DifferenceCosts,
+    coded: Coded<'_>,
     sight: Sight,
 ) -> Vec<ByteCover> {
-    let mut parse = Parse::new(old, new, differences, sight.most);
+    let mut parse = Parse::new(old, new, coded, sight.most);
     parse.see(Candidate::FIRST);
     let mut candidates = candidates.peekable();
     while parse.at < new.len() {
@@ -70,7 +78,7 @@ pub(super) fn cheapest_covers(
 struct Parse<'a> {
     old: &'a [u8],
     new: &'a [u8],
-    literals: LiteralCosts,
+    literals: LiteralCosts<'a>,
     differences: DifferenceCosts,
     most_in_sight: usize,
     /// Bytes of new that all ways have behind them.
@@ -107,6 +115,14 @@ struct Entry {
     way: Way,
 }
 
+/// What an alignment puts beside a byte.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    Equal,
+    Unequal,
+    Nothing,
+}
+
 /// An alignment that is in sight, and the cheapest way that ends on it.
 struct Diagonal {
     shift: usize,
@@ -114,7 +130,9 @@ struct Diagonal {
     /// Where the way came to the alignment, and its covers before.
     start: usize,
     before: Option<NodeId>,
+    /// Whether it agreed in the byte before.
     has_agreed: bool,
+    next: Beside,
     /// Before its match it is not judged.
     judged_from: usize,
     agreement: u32,
@@ -137,14 +155,29 @@ impl Diagonal {
         (self.start, self.cost, self.before) = (at, cost, before);
     }
 
-    /// Goes on by `byte` at `at`, which has `beside` it in old.
-    fn go_on(&mut self, at: usize, beside: Option<&u8>, byte: u8, costs: DifferenceCosts) {
-        let agrees = beside == Some(&byte);
-        self.cost = match beside {
-            None => NEVER,
-            Some(_) if agrees => self.cost,
-            Some(_) if self.has_agreed => NEVER.min(self.cost + costs.first),
-            Some(_) => NEVER.min(self.cost + costs.next),
+    /// Looks at the next byte of new, and at that of old beside it.
+    fn look_at(&mut self, new: u8, old: Option<&u8>) {
+        self.next = match old {
+            None => Beside::Nothing,
+            Some(old) if *old == new => Beside::Equal,
+            Some(_) => Beside::Unequal,
+        };
+    }
+
+    /// Whether a way that has come to `cost` without its offset may come to the alignment here. To come later
+    /// to a run that agrees is not cheaper.
+    fn may_be_entered(&self, cost: u64) -> bool {
+        self.next == Beside::Equal && !self.has_agreed && cost < self.cost
+    }
+
+    /// Goes on by the byte at `at`.
+    fn go_on(&mut self, at: usize, costs: DifferenceCosts) {
+        let agrees = self.next == Beside::Equal;
+        self.cost = match self.next {
+            Beside::Equal => self.cost,
+            Beside::Nothing => NEVER,
+            Beside::Unequal if self.has_agreed => NEVER.min(self.cost + costs.first),
+            Beside::Unequal => NEVER.min(self.cost + costs.next),
         };
         self.has_agreed = agrees;
         if at >= self.judged_from {
@@ -154,17 +187,12 @@ impl Diagonal {
 }
 
 impl<'a> Parse<'a> {
-    fn new(
-        old: &'a [u8],
-        new: &'a [u8],
-        differences: DifferenceCosts,
-        most_in_sight: usize,
-    ) -> Self {
+    fn new(old: &'a [u8], new: &'a [u8], coded: Coded<'a>, most_in_sight: usize) -> Self {
         Self {
             old,
             new,
-            literals: LiteralCosts::of(new),
-            differences,
+            literals: LiteralCosts::of(coded.literals),
+            differences: coded.differences,
             most_in_sight,
             at: 0,
             literal: Way { cost: 0, last: None, before: None },
@@ -193,6 +221,7 @@ impl<'a> Parse<'a> {
             start: 0,
             before: None,
             has_agreed: false,
+            next: Beside::Nothing,
             judged_from: new,
             agreement: FIRST_AGREEMENT,
         });
@@ -220,7 +249,7 @@ impl<'a> Parse<'a> {
     fn follow(&mut self, run: usize) {
         self.at += run;
         let diagonal = &mut self.diagonals[0];
-        let last = self.literals.at(self.new, self.at - 1);
+        let last = self.literals.at(self.at - 1);
         self.literal = diagonal.way(self.at - 1);
         self.literal.cost += last;
         // After so many bytes it changes no more.
@@ -233,34 +262,49 @@ impl<'a> Parse<'a> {
     fn step(&mut self) {
         let at = self.at;
         let best = self.best();
-        let mut entries = std::mem::take(&mut self.entries);
-        entries.extend((0..self.diagonals.len()).filter_map(|i| self.entry(i)));
-        for Entry { diagonal, cost, way } in entries.drain(..) {
-            let before = way.put_into(&mut self.covers);
-            self.diagonals[diagonal].enter(at, cost, before);
-        }
-        self.entries = entries;
+        let least = best.cost + COVER_COST;
+        let mut may_be_entered = false;
         for diagonal in &mut self.diagonals {
             let beside = self.old.get(at.wrapping_add(diagonal.shift));
-            diagonal.go_on(at, beside, self.new[at], self.differences);
+            diagonal.look_at(self.new[at], beside);
+            may_be_entered |= diagonal.may_be_entered(least);
         }
-        self.diagonals.retain(|diagonal| diagonal.agreement >= MIN_AGREEMENT);
-        self.literal = Way { cost: best.cost + self.literals.at(self.new, at), ..best };
+        if may_be_entered {
+            self.enter(least);
+        }
+        let mut least_agreement = u32::MAX;
+        for diagonal in &mut self.diagonals {
+            diagonal.go_on(at, self.differences);
+            least_agreement = least_agreement.min(diagonal.agreement);
+        }
+        if least_agreement < MIN_AGREEMENT {
+            self.diagonals.retain(|diagonal| diagonal.agreement >= MIN_AGREEMENT);
+        }
+        self.literal = Way { cost: best.cost + self.literals.at(at), ..best };
         self.at += 1;
         if self.covers.is_full() {
             self.forget();
         }
     }
 
-    /// How the alignment is come to here, if that is cheaper than the way that is on it. To come later to a run
-    /// that agrees is not.
-    fn entry(&self, diagonal: usize) -> Option<Entry> {
-        let Diagonal { shift, cost: before, has_agreed, .. } = self.diagonals[diagonal];
-        let place = self.at.wrapping_add(shift);
-        if has_agreed || self.old.get(place) != Some(&self.new[self.at]) {
-            return None;
+    /// Comes to alignments from others, where that is cheaper than the way that is on them.
+    fn enter(&mut self, least: u64) {
+        let mut entries = std::mem::take(&mut self.entries);
+        let entered = |i: &usize| self.diagonals[*i].may_be_entered(least);
+        let diagonals = (0..self.diagonals.len()).filter(entered);
+        entries.extend(diagonals.filter_map(|i| self.entry(i)));
+        for Entry { diagonal, cost, way } in entries.drain(..) {
+            let before = way.put_into(&mut self.covers);
+            self.diagonals[diagonal].enter(self.at, cost, before);
         }
-        let others = self.diagonals.iter().filter(|diagonal| diagonal.cost < before);
+        self.entries = entries;
+    }
+
+    /// The cheapest way to an alignment, if it is cheaper than that which is on it.
+    fn entry(&self, diagonal: usize) -> Option<Entry> {
+        let Diagonal { shift, cost: before, .. } = self.diagonals[diagonal];
+        let place = self.at.wrapping_add(shift);
+        let others = self.diagonals.iter().filter(|diagonal| diagonal.cost + COVER_COST < before);
         let ways = others.map(|diagonal| diagonal.way(self.at)).chain([self.literal]);
         let entries = ways.map(|way| (way.cost + cost_of_cover(way.last, place), way));
         let (cost, way) = entries.min_by_key(|(cost, _)| *cost)?;
@@ -315,7 +359,7 @@ mod tests {
     fn cost_of(old: &[u8], new: &[u8], covers: &[ByteCover]) -> u64 {
         let literals = LiteralCosts::of(new);
         let cost_of_literals =
-            |range: std::ops::Range<usize>| -> u64 { range.map(|at| literals.at(new, at)).sum() };
+            |range: std::ops::Range<usize>| -> u64 { range.map(|at| literals.at(at)).sum() };
         let (mut new_end, mut old_end, mut cost) = (0, 0, 0);
         for cover in covers {
             cost += cost_of_literals(new_end..cover.new);
@@ -349,7 +393,7 @@ mod tests {
                 let mut reach = |at: usize, end: usize, cost: u64| {
                     least[at][end] = least[at][end].min(cost);
                 };
-                reach(at + 1, end, here + literals.at(new, at));
+                reach(at + 1, end, here + literals.at(at));
                 for from in (0..old.len()).filter(|from| old[*from] == new[at]) {
                     let mut cost = here + COVER_COST + cost_of_offset(from, end);
                     let mut agreed = true;
@@ -387,7 +431,8 @@ mod tests {
 
         #[test]
         fn with_all_alignments_in_sight_hardly_any_covers_are_cheaper((old, new) in pieces()) {
-            let mut parse = Parse::new(&old, &new, DIFFERENCES, old.len() + new.len());
+            let coded = Coded { literals: &new, differences: DIFFERENCES };
+            let mut parse = Parse::new(&old, &new, coded, old.len() + new.len());
             for shift in 0..old.len() + new.len() {
                 let shift = shift.wrapping_sub(new.len());
                 // Never judged.

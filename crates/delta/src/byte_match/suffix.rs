@@ -1,6 +1,6 @@
 //! A suffix array, and the longest match in it.
 
-use super::grams::{GRAM_BYTES, GramFilter};
+use super::grams::GramFilter;
 
 /// All suffixes of a string in lexical order.
 pub(super) struct SuffixIndex<'a> {
@@ -26,20 +26,18 @@ const STRIDE: usize = 64;
 const NEIGHBOURS: usize = 64;
 
 impl<'a> SuffixIndex<'a> {
-    /// Sorts the suffixes of `text`, or gives up where it is too long for 32-bit entries.
-    pub(super) fn of(text: &'a [u8]) -> Option<Self> {
+    /// Sorts the suffixes of `text`, or gives up where it is too long for 32-bit entries. Matches of less than
+    /// `min_bytes` are of no interest.
+    pub(super) fn of(text: &'a [u8], min_bytes: usize) -> Option<Self> {
         let sorted = sort_suffixes(text)?;
         let key = |at: &i32| key_of(&text[usize::try_from(*at).unwrap_or(0)..]);
         let keys = sorted.iter().step_by(STRIDE).map(key).collect();
-        Some(Self { text, sorted, keys, grams: GramFilter::of(text) })
+        Some(Self { text, sorted, keys, grams: GramFilter::of(text, min_bytes) })
     }
 
-    /// Whether `length` bytes of `bytes` from `position` on may be somewhere in the text: mostly
-    /// right where it says no for 5 bytes or more, and always where they are there.
+    /// Whether `length` bytes of `bytes` from `position` on may be somewhere in the text: to be asked before a search.
     pub(super) fn may_have(&self, bytes: &[u8], position: usize, length: usize) -> bool {
-        let Some(last) = length.checked_sub(GRAM_BYTES) else { return true };
-        let is_there = |at: usize| self.grams.may_have(bytes, position + at);
-        is_there(0) && is_there(last) && (3..last).step_by(3).all(is_there)
+        self.grams.may_have(bytes, position, length)
     }
 
     /// The longest prefix of `needle` that occurs in the text; shorter than 2 bytes counts as none.
@@ -165,7 +163,7 @@ mod tests {
             text in proptest::collection::vec(0u8..3, 0..200),
             needle in proptest::collection::vec(0u8..3, 0..20),
         ) {
-            let found = SuffixIndex::of(&text).unwrap().longest_match(&needle);
+            let found = SuffixIndex::of(&text, 2).unwrap().longest_match(&needle);
             let naive = (0..text.len()).map(|at| common_prefix(&text[at..], &needle)).max().unwrap_or(0);
             prop_assert_eq!(found.length, if naive < 2 { 0 } else { naive });
             prop_assert!(text[found.at..].starts_with(&needle[..found.length]));

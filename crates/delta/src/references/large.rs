@@ -12,7 +12,7 @@ use super::rematch::{self, Label, labels, vote};
 use super::site::Prediction;
 use super::trial::CoverCost;
 use super::{Machine, Predictor, RegionCover, Residuals};
-use crate::byte_match::{ByteCover, match_bytes, match_to_vote};
+use crate::byte_match::{ByteCover, match_stand_ins, match_to_vote};
 use crate::effort::Effort;
 use crate::read_at::{Part, ReadAt, ReadError};
 
@@ -129,7 +129,8 @@ impl<'a> LargePair<'a> {
         windows: &WindowPair,
         elected: &Labels,
     ) -> Option<Vec<RegionCover>> {
-        let mut new = bytes(&self.new, &windows.new)?;
+        let plain = bytes(&self.new, &windows.new)?;
+        let mut new = plain.clone();
         for label in labels(&self.new, &self.new_elf, &windows.new)? {
             put(&mut new, &windows.new, &label, label.target);
         }
@@ -137,7 +138,7 @@ impl<'a> LargePair<'a> {
         for label in labels(&self.old, &self.old_elf, &windows.old)? {
             put(&mut old, &windows.old, &label, elected.of(label.target));
         }
-        in_file(&match_bytes(&old, &new, Effort::Default)?, windows)
+        in_file(&match_stand_ins(&old, &new, &plain, Effort::Default)?, windows)
     }
 
     /// The covers that pay, of which the longest are on the map; `None` where that cannot be within `limit`.

@@ -14,7 +14,7 @@ use super::site::{Form, Kind, Meaning, Site};
 use super::unwind::Checkpoints;
 use super::window::Window;
 use super::{RegionCover, code, tables};
-use crate::byte_match::{ByteCover, match_bytes};
+use crate::byte_match::{ByteCover, match_stand_ins};
 use crate::effort::Effort;
 use crate::read_at::ReadAt;
 
@@ -44,7 +44,8 @@ const JUDGED_BYTES: usize = 24;
 /// Covers for the same files.
 pub(super) fn rematch(files: &References<'_>, first: &Plan, effort: Effort) -> Option<Plan> {
     let (old, new) = mask(files, first)?;
-    Some(Plan { covers: match_bytes(&old, &new, effort)?, ..first.clone() })
+    let covers = match_stand_ins(&old, &new, files.new, effort)?;
+    Some(Plan { covers, ..first.clone() })
 }
 
 fn mask(files: &References<'_>, first: &Plan) -> Option<(Vec<u8>, Vec<u8>)> {
