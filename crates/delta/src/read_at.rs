@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 /// A range of bytes could not be read from a basis.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +126,65 @@ impl ReadAt for Part<'_> {
     }
 }
 
+/// Bytes that are read in small pieces near each other: each is copied out of what was read around it.
+pub struct ReadAround<'a> {
+    whole: &'a dyn ReadAt,
+    /// Where they start, and the bytes that were read last.
+    last: Mutex<(u64, Vec<u8>)>,
+}
+
+/// Bytes that are read for each that is asked for and not there; larger pieces are read by themselves.
+const AROUND_BYTES: usize = 8 << 10;
+/// Of these, so many come before.
+const BEFORE_BYTES: u64 = 256;
+
+impl<'a> ReadAround<'a> {
+    /// Wraps bytes of which none change.
+    pub fn new(whole: &'a dyn ReadAt) -> Self {
+        Self { whole, last: Mutex::default() }
+    }
+
+    fn read_around(&self, last: &mut (u64, Vec<u8>), offset: u64) -> Result<(), ReadError> {
+        last.0 = offset.saturating_sub(BEFORE_BYTES);
+        let rest = self.size() - last.0;
+        last.1.resize(usize::try_from(rest).unwrap_or(AROUND_BYTES).min(AROUND_BYTES), 0);
+        let read = self.whole.read_exact_at(&mut last.1, last.0);
+        if read.is_err() {
+            last.1.clear();
+        }
+        read
+    }
+}
+
+/// A part of `bytes`, which start at `start`, if they have it whole.
+fn part_of(bytes: &[u8], start: u64, offset: u64, length: usize) -> Option<&[u8]> {
+    let within = usize::try_from(offset.checked_sub(start)?).ok()?;
+    bytes.get(within..)?.get(..length)
+}
+
+impl ReadAt for ReadAround<'_> {
+    fn size(&self) -> u64 {
+        self.whole.size()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        check_range(self.size(), offset, buffer.len())?;
+        if buffer.len() <= AROUND_BYTES / 2 {
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_there = part_of(&last.1, last.0, offset, buffer.len()).is_some();
+            // What lies around may be unreadable where the bytes themselves are not.
+            if is_there || self.read_around(&mut last, offset).is_ok() {
+                let (start, bytes) = &*last;
+                if let Some(part) = part_of(bytes, *start, offset, buffer.len()) {
+                    buffer.copy_from_slice(part);
+                    return Ok(());
+                }
+            }
+        }
+        self.whole.read_exact_at(buffer, offset)
+    }
+}
+
 /// A file, whose size is taken once, when it is wrapped.
 #[derive(Debug)]
 pub struct FileBasis {
@@ -224,6 +284,50 @@ impl<T: ReadAt> ReadAt for Concat<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Counts reads, and cannot read its byte at 9,000.
+    struct Worn(Vec<u8>, AtomicUsize);
+
+    impl ReadAt for Worn {
+        fn size(&self) -> u64 {
+            self.0.size()
+        }
+
+        fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            if (offset..offset + buffer.len() as u64).contains(&9000) {
+                let (length, source) = (buffer.len() as u64, io::ErrorKind::Other.into());
+                return Err(ReadError::Io { offset, length, source });
+            }
+            self.0.read_exact_at(buffer, offset)
+        }
+    }
+
+    #[test]
+    fn what_lies_near_is_read_once_and_unreadable_bytes_harm_no_others() {
+        let bytes: Vec<u8> = (0..20_000u32).map(|i| ((i * i) >> 7).to_le_bytes()[0]).collect();
+        let worn = Worn(bytes.clone(), AtomicUsize::new(0));
+        let around = ReadAround::new(&worn);
+        let check = |offset: usize, length: usize| {
+            let mut buffer = vec![0; length];
+            around.read_exact_at(&mut buffer, offset as u64).unwrap();
+            assert!(buffer == bytes[offset..offset + length], "{offset} {length}");
+        };
+        for offset in (10_000..17_000).step_by(100) {
+            check(offset, 90);
+            check(offset - 50, 70);
+        }
+        assert_eq!(worn.1.load(Ordering::Relaxed), 1);
+        check(8990, 10);
+        check(0, 5000);
+        check(19_990, 10);
+        check(20_000, 0);
+        assert!(around.read_exact_at(&mut [0; 2], 8999).is_err());
+        check(9001, 4);
+        let beyond = around.read_exact_at(&mut [0; 2], 19_999);
+        assert!(matches!(beyond, Err(ReadError::OutOfRange { size: 20_000, .. })));
+    }
 
     #[test]
     fn a_concatenation_reads_across_its_parts() {
