@@ -119,25 +119,15 @@ impl Search<'_> {
         }
     }
 
-    /// Takes the plan, or what is left of it when covers are dropped that do not pay, if it is better.
-    fn consider(&mut self, plan: Plan) {
-        let Some(trial) = Trial::of(self.old, self.new, &plan) else { return };
-        // What is left when covers are dropped is a little smaller, not much.
-        if self.best.is_some() && trial.bytes > self.best_bytes + self.best_bytes / 16 {
-            return;
+    /// Takes the plan if it is smaller, without the covers that there is no room for.
+    fn consider(&mut self, mut plan: Plan) {
+        let Some(mut trial) = Trial::of(self.old, self.new, &plan) else { return };
+        if plan.covers.len() > self.most_covers {
+            plan = prune(&plan, &trial, self.most_covers);
+            let Some(pruned) = Trial::of(self.old, self.new, &plan) else { return };
+            trial = pruned;
         }
-        let pruned = prune(&plan, &trial, self.most_covers);
-        let count = plan.covers.len();
-        self.keep_smaller(plan, &trial);
-        if pruned.covers.len() < count
-            && let Some(trial) = Trial::of(self.old, self.new, &pruned)
-        {
-            self.keep_smaller(pruned, &trial);
-        }
-    }
-
-    fn keep_smaller(&mut self, plan: Plan, trial: &Trial) {
-        if trial.bytes < self.best_bytes && plan.covers.len() <= self.most_covers {
+        if trial.bytes < self.best_bytes {
             self.best_bytes = trial.bytes;
             self.best = Some(plan);
         }
