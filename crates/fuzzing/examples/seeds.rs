@@ -192,7 +192,7 @@ impl Seeds {
         let balena = [&[1][..], b"\x72\x73\x02\x36\x42", &length, &whole, &[0]].concat();
         self.write("load_delta", "balena", &balena)?;
         // A literal, a copy, a copy with differences, padding, and a header by its fields.
-        let mut streams: Vec<&[u8]> = vec![
+        let streams: [&[u8]; 7] = [
             &[1, 0x80, 0x81, 2, 0x40],
             &[5, 100, 0x80, 2],
             &[],
@@ -201,13 +201,8 @@ impl Seeds {
             b"hello",
             &[0, 0, 0, 0, 0],
         ];
-        streams.resize(fuzzing::stream_count(), &[]);
-        let mut input = Vec::new();
-        for stream in &streams[..streams.len() - 1] {
-            input.extend(u16::try_from(stream.len()).map_err(io::Error::other)?.to_le_bytes());
-        }
-        input.extend([0, 4, 0]);
-        self.write("native_streams", "all", &[input, streams.concat()].concat())
+        self.write("native_streams", "all", &fuzzing::input_of_streams(&streams, 1 << 10))?;
+        self.write("native_streams", "executable", &fuzzing::input_of_an_executable())
     }
 
     fn stores(&self) -> io::Result<()> {

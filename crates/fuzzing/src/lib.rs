@@ -21,7 +21,7 @@ mod signed;
 mod stores;
 mod tars;
 
-pub use native::stream_count;
+pub use native::{input_of_an_executable, input_of_streams};
 pub use stores::native_delta;
 
 /// One fuzz target.

@@ -106,10 +106,11 @@ fn check_accepts(delta: &[u8]) {
     while decoder.check_frame().expect("was decoded before").is_some() {}
 }
 
-/// As many bytes as a header claims, few of them in memory: a small tar, again and again.
+/// As many bytes as a header claims, few of them in memory: a small tar and a library, again and again.
 struct Repeated(u64);
 
 const TAR: &[u8] = include_bytes!("../../../testdata/vectors/silt-1/base.tar");
+const LIBRARY: &[u8] = include_bytes!("../../../testdata/executables/x86_64.old");
 
 impl ReadAt for Repeated {
     fn size(&self) -> u64 {
@@ -118,16 +119,82 @@ impl ReadAt for Repeated {
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
         check_range(self.0, offset, buffer.len())?;
-        let start = usize::try_from(offset % TAR.len() as u64).unwrap_or(0);
-        let tars = TAR.iter().cycle().skip(start);
-        buffer.iter_mut().zip(tars).for_each(|(byte, from)| *byte = *from);
+        let period = (TAR.len() + LIBRARY.len()) as u64;
+        let start = usize::try_from(offset % period).unwrap_or(0);
+        let files = TAR.iter().chain(LIBRARY).cycle().skip(start);
+        buffer.iter_mut().zip(files).for_each(|(byte, from)| *byte = *from);
         Ok(())
     }
 }
 
 /// How many streams a delta may have.
-pub fn stream_count() -> usize {
+fn stream_count() -> usize {
     EncodeReport::default().stream_bytes.len()
+}
+
+/// An input of [`streams`].
+pub fn input_of_streams(streams: &[&[u8]], output_bytes: u32) -> Vec<u8> {
+    let mut streams = streams.to_vec();
+    streams.resize(stream_count(), &[]);
+    let length = |stream: &&[u8]| u16::try_from(stream.len()).unwrap_or(u16::MAX).to_le_bytes();
+    let lengths = streams[..streams.len() - 1].iter().flat_map(length);
+    let output = &output_bytes.to_le_bytes()[..3];
+    [&lengths.collect::<Vec<_>>(), output, &streams.concat()].concat()
+}
+
+/// Bytes of the executable of [`input_of_an_executable`].
+const EXECUTABLE_BYTES: u64 = 2500;
+
+/// References in the executable.
+const SITES: u64 = 107;
+
+/// An input of [`streams`] that is an executable made out of most of the library: a cover of the map, five literals,
+/// two covers beside the map, three literals.
+pub fn input_of_an_executable() -> Vec<u8> {
+    let parameters = [&[0, 4][..], &[0; 16]].concat();
+    let numbers = |numbers: &[u64]| {
+        let mut stream = Vec::new();
+        numbers.iter().for_each(|number| put_varint(&mut stream, *number));
+        stream
+    };
+    let (library, parameter_bytes) = (LIBRARY.len() as u64, parameters.len() as u64);
+    let (mapped, first) = (1200, 700);
+    let second = EXECUTABLE_BYTES - mapped - first - 8;
+    let lengths = numbers(&[
+        1,
+        library,
+        EXECUTABLE_BYTES,
+        parameter_bytes,
+        1,
+        0,
+        mapped,
+        5,
+        first,
+        0,
+        second,
+        3,
+    ]);
+    // The library is behind the tar; code is at 0x1050 of it.
+    // All that is equal, and all references that are right, to the end.
+    let (gaps, right) = (numbers(&[10, 30, mapped + first + second - 42]), numbers(&[SITES]));
+    let place = numbers(&[0, 2 * TAR.len() as u64]);
+    let old = numbers(&[2 * 0x1050, 20, 2 * 64 + 1]);
+    let streams: [&[u8]; 12] = [
+        &[6],
+        &[],
+        &place,
+        &gaps,
+        &[1, 2],
+        b"hello!!!",
+        &[],
+        &parameters,
+        &lengths,
+        &old,
+        &right,
+        &[],
+    ];
+    let output_bytes = u32::try_from(EXECUTABLE_BYTES).unwrap_or(0);
+    input_of_streams(&streams, output_bytes)
 }
 
 /// The id of zstd.
@@ -245,19 +312,25 @@ mod tests {
 
     #[test]
     fn streams_that_are_put_together_by_hand_are_read() {
-        let mut streams: Vec<&[u8]> = vec![&[1, 0x80], &[5, 100], &[], &[], &[], b"hello"];
-        streams.resize(stream_count(), &[]);
-        let mut input = Vec::new();
-        for stream in &streams[..stream_count() - 1] {
-            input.extend(u16::try_from(stream.len()).unwrap().to_le_bytes());
-        }
-        input.extend([105, 0, 0]);
-        input.extend(streams.concat());
+        let input = input_of_streams(&[&[1, 0x80], &[5, 100], &[], &[], &[], b"hello"], 105);
         let frame = frame_of_streams(&input).unwrap();
         let delta = [&header_of_a_small_delta()[..], &frame].concat();
         let Ended::WrongOutput { frame: 0, output } = decode_once(&delta) else {
             panic!("a literal and a copy were not read");
         };
         assert_eq!((output.len(), &output[..5]), (105, b"hello".as_slice()));
+    }
+
+    #[test]
+    fn an_executable_that_is_put_together_by_hand_is_made() {
+        let frame = frame_of_streams(&input_of_an_executable()).unwrap();
+        let delta = [&header_of_a_small_delta()[..], &frame].concat();
+        let Ended::WrongOutput { frame: 0, output } = decode_once(&delta) else {
+            panic!("an executable was not read");
+        };
+        assert_eq!(output.len() as u64, EXECUTABLE_BYTES);
+        assert_eq!((&output[1200..1205], &output[2497..]), (&b"hello"[..], &b"!!!"[..]));
+        let equal = output.iter().zip(&LIBRARY[0x1050..]).take(1200).filter(|(a, b)| a == b);
+        assert!(equal.count() > 1100);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::Write;
 
-use delta::read_at::{FileBasis, ReadAt};
+use delta::read_at::{FileBasis, ReadAround, ReadAt};
 use store::{CommitReport, LayerRepair, LayerWriter, NewImage, Transaction};
 use tarball::DiffId;
 
@@ -159,7 +159,8 @@ impl ImageTransaction for Transaction {
 
     fn open_layer(&self, layer: DiffId) -> Result<Option<Box<dyn ReadAt>>, SinkError> {
         let Some(layer) = Transaction::open_layer(self, layer)? else { return Ok(None) };
-        Ok(Some(Box::new(FileBasis::with_size(layer.file, layer.size_bytes))))
+        let file = FileBasis::with_size(layer.file, layer.size_bytes);
+        Ok(Some(Box::new(ReadAround::new(file))))
     }
 
     fn commit(self, images: Vec<NewImage>) -> Result<CommitReport, SinkError> {

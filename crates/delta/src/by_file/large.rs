@@ -81,7 +81,7 @@ fn in_each<T: Send>(
 ) -> Option<Vec<T>> {
     let run = |(i, window): (usize, &WindowPair)| {
         let matching = byte_match::memory_bytes(length(&window.old), length(&window.new));
-        // Once with labels and once as they are.
+        // With labels the new bytes are there twice.
         let needed = matching.saturating_add(length(&window.new));
         budget.with(needed, || work(i, window))
     };

@@ -60,8 +60,8 @@ pub(super) fn windows(
 
 /// The largest window that the budget allows twice at once, so that two are worked on side by side.
 pub(super) fn window_bytes(budget_bytes: u64) -> u64 {
-    // Index and bytes of the old window, bytes of the new one.
-    let bytes_per_byte = 13 * OLD_PER_NEW / 2 + 1;
+    // Index and bytes of the old window, bytes of the new one, twice where they get labels.
+    let bytes_per_byte = 13 * OLD_PER_NEW / 2 + 2;
     (budget_bytes / 2).saturating_sub(1 << 20) / bytes_per_byte
 }
 
@@ -97,7 +97,8 @@ mod tests {
         for budget in [64u64 << 20, 512 << 20] {
             let window = window_bytes(budget);
             assert!(window > 1 << 20);
-            assert!(2 * byte_match::memory_bytes(OLD_PER_NEW * window, window) <= budget);
+            let needed = byte_match::memory_bytes(OLD_PER_NEW * window, window) + window;
+            assert!(2 * needed <= budget);
         }
     }
 }

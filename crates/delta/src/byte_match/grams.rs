@@ -1,7 +1,9 @@
 //! Which short sequences of bytes occur in a string, nearly: asking is much quicker than searching for them.
 
-/// Bytes of a sequence at most: more say little more.
-const MAX_GRAM_BYTES: usize = 8;
+use std::ops::RangeInclusive;
+
+/// Bytes of a sequence: more say little more, and of fewer most are in any large file.
+const GRAM_BYTES: RangeInclusive<usize> = 4..=8;
 
 /// Bits for each byte of a string, at least; fewer where it is long, since memory is then scarce. With 4 bits
 /// one sequence in five that does not occur seems to, with 2 one in three.
@@ -20,7 +22,7 @@ pub(super) struct GramFilter {
 impl GramFilter {
     /// For questions about `min_bytes` and more.
     pub(super) fn of(text: &[u8], min_bytes: usize) -> Self {
-        let gram_bytes = min_bytes.clamp(1, MAX_GRAM_BYTES);
+        let gram_bytes = min_bytes.clamp(*GRAM_BYTES.start(), *GRAM_BYTES.end());
         let bits = bits_per_byte(text.len() as u64) * (text.len() as u64).max(64);
         let log = bits.next_power_of_two().trailing_zeros();
         let mut filter = Self { gram_bytes, bits: vec![0; 1 << (log - 6)], shift: 64 - log };

@@ -38,8 +38,7 @@ const MAX_BYTES: u64 = i32::MAX as u64;
 /// The covers of `new` by `old` that cost the least, in the order of `new`, none overlapping another, or `None`
 /// where either is longer than `i32::MAX` bytes.
 pub fn match_bytes(old: &[u8], new: &[u8], effort: Effort) -> Option<Vec<ByteCover>> {
-    let coded = Coded { literals: new, differences: DIFFERENCES };
-    match_costing(old, new, effort, coded)
+    match_stand_ins(old, new, new, effort)
 }
 
 /// The same where bytes stand for others that are as many: literals will be taken from `literals`.
@@ -64,6 +63,7 @@ fn match_costing(
     effort: Effort,
     coded: Coded<'_>,
 ) -> Option<Vec<ByteCover>> {
+    debug_assert_eq!(coded.literals.len(), new.len());
     if new.len() as u64 > MAX_BYTES {
         return None;
     }

@@ -132,6 +132,7 @@ struct Diagonal {
     before: Option<NodeId>,
     /// Whether it agreed in the byte before.
     has_agreed: bool,
+    /// What it puts beside the byte of the step at hand.
     next: Beside,
     /// Before its match it is not judged.
     judged_from: usize,
@@ -270,7 +271,7 @@ impl<'a> Parse<'a> {
             may_be_entered |= diagonal.may_be_entered(least);
         }
         if may_be_entered {
-            self.enter(least);
+            self.change_alignments(least);
         }
         let mut least_agreement = u32::MAX;
         for diagonal in &mut self.diagonals {
@@ -288,11 +289,11 @@ impl<'a> Parse<'a> {
     }
 
     /// Comes to alignments from others, where that is cheaper than the way that is on them.
-    fn enter(&mut self, least: u64) {
+    fn change_alignments(&mut self, least: u64) {
         let mut entries = std::mem::take(&mut self.entries);
-        let entered = |i: &usize| self.diagonals[*i].may_be_entered(least);
-        let diagonals = (0..self.diagonals.len()).filter(entered);
-        entries.extend(diagonals.filter_map(|i| self.entry(i)));
+        let is_possible = |i: &usize| self.diagonals[*i].may_be_entered(least);
+        let diagonals = (0..self.diagonals.len()).filter(is_possible);
+        entries.extend(diagonals.filter_map(|i| self.cheapest_entry(i)));
         for Entry { diagonal, cost, way } in entries.drain(..) {
             let before = way.put_into(&mut self.covers);
             self.diagonals[diagonal].enter(self.at, cost, before);
@@ -301,7 +302,7 @@ impl<'a> Parse<'a> {
     }
 
     /// The cheapest way to an alignment, if it is cheaper than that which is on it.
-    fn entry(&self, diagonal: usize) -> Option<Entry> {
+    fn cheapest_entry(&self, diagonal: usize) -> Option<Entry> {
         let Diagonal { shift, cost: before, .. } = self.diagonals[diagonal];
         let place = self.at.wrapping_add(shift);
         let others = self.diagonals.iter().filter(|diagonal| diagonal.cost + COVER_COST < before);

@@ -11,7 +11,7 @@ use super::record::Record;
 use super::streams::StreamReaders;
 use super::stretch::Stretch;
 use crate::cover::OriginId;
-use crate::read_at::{Part, ReadAround, ReadAt};
+use crate::read_at::{Part, ReadAt};
 use crate::region::Content;
 
 /// Bytes of a frame before its streams: two digests and two lengths.
@@ -98,8 +98,6 @@ impl<R: Read> LayerDecoder<R> {
         }
         let finished = self.finished(origins);
         let origins = self.readable(origins, &finished);
-        let origins: Vec<_> = origins.into_iter().map(ReadAround::new).collect();
-        let origins: Vec<_> = origins.iter().map(|origin| origin as &dyn ReadAt).collect();
         let frame_offset = self.offset;
         let (output_bytes, output_digest) = self.read_frame()?;
         let end = self.produced + u64::from(output_bytes);

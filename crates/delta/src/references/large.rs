@@ -2,7 +2,7 @@
 //! device is told of most covers where they come, not of all at the start.
 //!
 //! The steps are those of [`plan`](super::plan()): first covers, votes on where targets went, covers by
-//! labels, and of these the ones that pay. What is kept between windows is covers and votes alone.
+//! labels; of these only those that pay are taken. What is kept between windows is covers and votes alone.
 
 use std::ops::Range;
 

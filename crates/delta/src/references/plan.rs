@@ -4,7 +4,7 @@ use super::elf::Elf;
 use super::rematch::{References, rematch};
 use super::trial::{CoverCost, Trial};
 use super::{Machine, Predictor, RegionCover};
-use crate::byte_match::{ByteCover, cost, match_to_vote};
+use crate::byte_match::{ByteCover, cost, match_bytes, match_to_vote};
 use crate::effort::Effort;
 
 /// How an executable is to be made out of an old one.
@@ -20,6 +20,9 @@ pub struct Plan {
 
 /// A region gains so many bytes at least: it has covers and parameters of its own.
 const MIN_GAIN_BYTES: usize = 32;
+
+/// A plan that gains less than one byte in so many must also be better than the best that plain matching does.
+const NARROW: usize = 8;
 
 /// Files that need fewer bytes by plain matching are not matched again: there is little to be gained.
 const MIN_BYTES_TO_REMATCH: usize = 256;
@@ -50,12 +53,11 @@ pub fn plan(old: &[u8], new: &[u8], limit: u64, effort: Effort) -> Option<Plan> 
     let read = |bytes: &[u8]| Elf::read(&bytes, &(0..bytes.len() as u64)).ok();
     let (old_elf, new_elf) = (read(old)?, read(new)?);
     let machine = old_elf.machine.filter(|_| old_elf.machine == new_elf.machine)?;
-    let covers = match_to_vote(old, new)?;
-    let references = References { old, new, old_elf: &old_elf, new_elf: &new_elf };
     let parameters = new_elf.segments.to_parameters(&old_elf.segments);
-    let first = Plan { machine, parameters, covers };
-    let rest = limit.checked_sub(first.parameters.len() as u64)?;
+    let rest = limit.checked_sub(parameters.len() as u64)?;
     let most_covers = Predictor::most_covers(new.len() as u64, rest)?;
+    let references = References { old, new, old_elf: &old_elf, new_elf: &new_elf };
+    let first = Plan { machine, parameters, covers: match_to_vote(old, new)? };
     match effort {
         Effort::Fast => at_first(old, new, &first, most_covers),
         _ => search(&references, &first, most_covers, effort),
@@ -97,6 +99,14 @@ fn search(
     }
     if let Some(again) = search.best.clone().filter(|_| is_best) {
         search.rematch(files, &again, effort);
+    }
+    let is_narrow = search.best_bytes > plain_bytes - plain_bytes / NARROW;
+    let is_better = |covers: Vec<ByteCover>| {
+        search.best_bytes + MIN_GAIN_BYTES <= cost::estimate_bytes(old, new, &covers)
+    };
+    // Plain matching was done with little effort so far.
+    if is_narrow && !match_bytes(old, new, effort).is_some_and(is_better) {
+        return None;
     }
     search.best
 }

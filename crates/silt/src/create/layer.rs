@@ -10,7 +10,7 @@ use delta::by_file::{FileIndex, MatchOptions, match_layer};
 use delta::exact::{ExactOptions, encode_exact};
 use delta::librsync::{self, ApplyLimits};
 use delta::native::{LayerDecoder, Limits, Origin, encode};
-use delta::read_at::{Concat, ReadAt};
+use delta::read_at::{Concat, ReadAround, ReadAt};
 use delta::region::Content;
 use tarball::{DiffId, Digester};
 
@@ -342,7 +342,9 @@ impl<'a> Maker<'a> {
             let found = all.iter().find(|(origin, _)| origin == wanted);
             found.map(|(_, bytes)| *bytes)
         };
-        let origins: Vec<_> = decoder.needs().origins.iter().filter_map(bytes_of).collect();
+        let origins = decoder.needs().origins.iter().filter_map(bytes_of);
+        let origins: Vec<_> = origins.map(ReadAround::new).collect();
+        let origins: Vec<_> = origins.iter().map(|origin| origin as &dyn ReadAt).collect();
         let mut made = Digester::new();
         while decoder.next_frame(&origins, &mut made)?.is_some() {}
         Ok(DiffId(made.finish()))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use delta::OriginId;
 use delta::librsync::{self, ApplyLimits};
 use delta::native::{DecodeError, LayerDecoder, Limits};
-use delta::read_at::{Concat, FileBasis, ReadAt};
+use delta::read_at::{Concat, FileBasis, ReadAround, ReadAt};
 use engine::EngineError;
 use tarball::{DiffId, Digester};
 
@@ -327,7 +327,8 @@ impl Job<'_> {
         }
         let gone = LoadError::LayerGone { image: self.image.id, layer };
         let found = self.plan.bases.open_layer(layer)?.ok_or(gone)?;
-        Ok(Arc::new(FileBasis::with_size(found.file, found.size_bytes)))
+        let file = FileBasis::with_size(found.file, found.size_bytes);
+        Ok(Arc::new(ReadAround::new(file)))
     }
 }
 
