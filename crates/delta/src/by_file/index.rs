@@ -33,7 +33,7 @@ impl FileRef {
 }
 
 /// 128 bits of contents: enough to tell files apart; what is built on it is proved by decoding.
-type ContentHash = u128;
+pub(super) type ContentHash = u128;
 
 /// Of files that share contents, a path, or a name without versions, at most so many are looked at.
 const MAX_CANDIDATES: usize = 256;
@@ -245,7 +245,7 @@ fn sizes_of(targets: &[&dyn ReadAt]) -> Result<HashSet<u64>, ReadError> {
     Ok(sizes)
 }
 
-fn hash_range(from: &dyn ReadAt, range: &Range<u64>) -> Result<ContentHash, ReadError> {
+pub(super) fn hash_range(from: &dyn ReadAt, range: &Range<u64>) -> Result<ContentHash, ReadError> {
     const CHUNK_BYTES: u64 = 128 << 10;
     let mut hash = Xxh3::new();
     let mut buffer = Vec::new();

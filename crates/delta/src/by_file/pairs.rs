@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::budget::Budget;
 use super::index::FileRef;
 use super::large::match_large_executables;
-use super::stream_pairs::match_by_streams;
+use super::stream_pairs::StreamPair;
 use super::windows::match_in_windows;
 use super::{Aim, Choice, Counterpart, MatchOptions, Sides};
 use crate::block_match::MatchError;
@@ -59,14 +59,57 @@ pub(super) fn match_all(
     let mut matched = matched.collect::<Result<Vec<_>, _>>()?;
     // Each of these has the budget for itself.
     for (pair, matched) in pairs.iter().zip(&mut matched) {
-        if let Some(old) = large_executable(sides, pair, options, &budget)? {
-            *matched = match match_large_executables(sides, &pair.new, old, options) {
-                Some(found) => found,
-                None => plain(match_in_windows(sides, &pair.new, old, options, &budget)?),
-            };
+        if let Some(found) = match_large(sides, pair, options, &budget)? {
+            *matched = found;
         }
     }
     Ok(matched)
+}
+
+/// Matches a file that the budget does not allow to be taken apart at once; `None` where it is none.
+fn match_large(
+    sides: &Sides<'_, '_>,
+    pair: &Pair,
+    options: &MatchOptions,
+    budget: &Budget,
+) -> Result<Option<PairMatch>, MatchError> {
+    if let Some(streams) = large_stream_pair(sides, pair, options, budget)? {
+        return match streams.match_within(options.memory_bytes, sides)? {
+            Some(found) => Ok(Some(found)),
+            None => match_plain(sides, pair, options, budget).map(Some),
+        };
+    }
+    let Some(old) = large_executable(sides, pair, options, budget)? else { return Ok(None) };
+    Ok(Some(match match_large_executables(sides, &pair.new, old, options) {
+        Some(found) => found,
+        None => plain(match_in_windows(sides, &pair.new, old, options, budget)?),
+    }))
+}
+
+/// A file that may hold streams and that the budget does not allow to be matched by them at once.
+fn large_stream_pair<'a>(
+    sides: &Sides<'_, '_>,
+    pair: &'a Pair,
+    options: &MatchOptions,
+    budget: &Budget,
+) -> Result<Option<StreamPair<'a>>, MatchError> {
+    let streams = stream_pair(sides, pair, options)?;
+    Ok(streams.filter(|streams| !budget.allows(streams.memory_bytes())))
+}
+
+/// The pair, if it is of a file that may hold streams.
+fn stream_pair<'a>(
+    sides: &Sides<'_, '_>,
+    pair: &'a Pair,
+    options: &MatchOptions,
+) -> Result<Option<StreamPair<'a>>, MatchError> {
+    let is_own = pair.old.is_some_and(|old| old.origin == sides.itself());
+    // Without regions nothing depends on what kind of file it is.
+    if options.region_bytes == 0 || is_own {
+        return Ok(None);
+    }
+    let may_hold = magic(sides.target, &pair.new)?.is_some_and(may_hold_streams);
+    Ok(may_hold.then(|| StreamPair::new(sides, pair, options)))
 }
 
 /// The old file of an executable that the budget does not allow to be planned at once.
@@ -92,23 +135,34 @@ fn match_pair(
     options: &MatchOptions,
     budget: &Budget,
 ) -> Result<PairMatch, MatchError> {
-    // Without regions nothing depends on what kind of file it is.
-    let magic = if options.region_bytes > 0 { magic(sides.target, &pair.new)? } else { None };
-    let is_own = pair.old.is_some_and(|old| old.origin == sides.itself());
-    if magic.is_some_and(may_hold_streams)
-        && !is_own
-        && let Some(found) = match_by_streams(sides, pair, options, budget)?
-    {
-        return Ok(found);
+    if let Some(streams) = stream_pair(sides, pair, options)? {
+        let needed = streams.memory_bytes();
+        if !budget.allows(needed) {
+            return Ok(PairMatch::default());
+        }
+        if let Some(found) = budget.with(needed, || streams.match_whole(sides))? {
+            return Ok(found);
+        }
     }
-    let Some(old) = pair.old else { return Ok(PairMatch::default()) };
     if large_executable(sides, pair, options, budget)?.is_some() {
         return Ok(PairMatch::default());
     }
+    match_plain(sides, pair, options, budget)
+}
+
+/// Matches a file without regard to streams in it.
+fn match_plain(
+    sides: &Sides<'_, '_>,
+    pair: &Pair,
+    options: &MatchOptions,
+    budget: &Budget,
+) -> Result<PairMatch, MatchError> {
+    let Some(old) = pair.old else { return Ok(PairMatch::default()) };
     let old_range = &sides.member(old).data;
     let (old_bytes, new_bytes) = (length(old_range), length(&pair.new));
     let with_references = references::memory_bytes(old_bytes, new_bytes);
-    if magic == Some(*b"\x7fELF") && budget.allows(with_references) {
+    let may_be_planned = options.region_bytes > 0 && budget.allows(with_references);
+    if may_be_planned && magic(sides.target, &pair.new)? == Some(*b"\x7fELF") {
         return budget.with(with_references, || match_executables(sides, &pair.new, old, options));
     }
     let needed = byte_match::memory_bytes(old_bytes, new_bytes);

@@ -1,48 +1,74 @@
-//! Files that may hold deflate streams, read for [`match_streams`] within the budget.
+//! Files that may hold deflate streams, matched by them within the budget.
 
-use super::budget::Budget;
-use super::pairs::{Pair, PairMatch, length, read_range};
-use super::streams::{Old, StreamLimits, StreamMatch, match_streams, memory_bytes};
+use super::pairs::{Pair, PairMatch, length};
+use super::streams::{
+    Old, StreamLimits, StreamMatch, match_streams, match_streams_within, memory_bytes,
+};
 use super::{MatchOptions, Sides};
 use crate::block_match::MatchError;
 use crate::cover::OriginId;
+use crate::read_at::{Part, ReadAt};
 
 /// A stream that holds more than this many times its file is not matched by what it holds.
 const MAX_RATIO: u64 = 16;
 
-/// The match of a file by the deflate streams in it; `None` where there are none that are of use.
-pub(super) fn match_by_streams(
-    sides: &Sides<'_, '_>,
-    pair: &Pair,
-    options: &MatchOptions,
-    budget: &Budget,
-) -> Result<Option<PairMatch>, MatchError> {
-    let old = pair.old.map(|old| (OriginId(old.origin), &sides.member(old).data));
-    let (old_bytes, new_bytes) = (old.map_or(0, |(_, old)| length(old)), length(&pair.new));
-    let plain_bytes = options.region_bytes.min(new_bytes.max(old_bytes).saturating_mul(MAX_RATIO));
-    let (region_bytes, effort) = (options.region_bytes, options.effort);
-    let limits = StreamLimits { region_bytes, plain_bytes, effort };
-    let needed = memory_bytes(old_bytes, new_bytes, &limits);
-    if !budget.allows(needed) {
-        return Ok(None);
+/// A new file that may hold deflate streams, and the old one.
+pub(super) struct StreamPair<'a> {
+    pair: &'a Pair,
+    old_bytes: u64,
+    limits: StreamLimits,
+}
+
+impl<'a> StreamPair<'a> {
+    pub(super) fn new(sides: &Sides<'_, '_>, pair: &'a Pair, options: &MatchOptions) -> Self {
+        let old_bytes = pair.old.map_or(0, |old| length(&sides.member(old).data));
+        let most = length(&pair.new).max(old_bytes).saturating_mul(MAX_RATIO);
+        let plain_bytes = options.region_bytes.min(most);
+        let (region_bytes, effort) = (options.region_bytes, options.effort);
+        Self { pair, old_bytes, limits: StreamLimits { region_bytes, plain_bytes, effort } }
     }
-    budget.with(needed, || {
-        let new =
-            read_range(sides.target, &pair.new).map_err(|source| MatchError::Target { source })?;
-        let old = old.map(|(origin, range)| {
-            let bytes = read_range(sides.origin(origin.0), range);
-            let bytes = bytes.map_err(|source| MatchError::Origin { origin, source })?;
-            Ok((bytes, origin, range.start))
+
+    /// Memory that [`Self::match_whole`] takes.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        memory_bytes(self.old_bytes, length(&self.pair.new), &self.limits)
+    }
+
+    /// The match of the file by the deflate streams in it; `None` where there are none that are of use.
+    pub(super) fn match_whole(
+        &self,
+        sides: &Sides<'_, '_>,
+    ) -> Result<Option<PairMatch>, MatchError> {
+        self.run(sides, |new, old| match_streams(new, old, self.limits))
+    }
+
+    /// The same for a file that is too large for that, stream by stream in `memory_bytes`.
+    pub(super) fn match_within(
+        &self,
+        memory_bytes: u64,
+        sides: &Sides<'_, '_>,
+    ) -> Result<Option<PairMatch>, MatchError> {
+        self.run(sides, |new, old| match_streams_within(memory_bytes, new, old, self.limits))
+    }
+
+    fn run(
+        &self,
+        sides: &Sides<'_, '_>,
+        find: impl FnOnce(&dyn ReadAt, Option<Old<'_>>) -> Result<Option<StreamMatch>, MatchError>,
+    ) -> Result<Option<PairMatch>, MatchError> {
+        let new = Part::new(sides.target, self.pair.new.clone());
+        let old = self.pair.old.map(|old| {
+            let data = sides.member(old).data.clone();
+            (Part::new(sides.origin(old.origin), data.clone()), OriginId(old.origin), data.start)
         });
-        let old = old.transpose()?;
         let old = old.as_ref().map(|(bytes, origin, at)| Old { bytes, origin: *origin, at: *at });
-        let Some(found) = match_streams(&new, old, limits) else { return Ok(None) };
+        let Some(found) = find(&new, old)? else { return Ok(None) };
         let StreamMatch { mut covers, mut regions, .. } = found;
-        covers.iter_mut().for_each(|cover| cover.target += pair.new.start);
+        let start = self.pair.new.start;
+        covers.iter_mut().for_each(|cover| cover.target += start);
         for region in &mut regions {
-            region.target.start += pair.new.start;
-            region.target.end += pair.new.start;
+            region.target.start += start;
+            region.target.end += start;
         }
         Ok(Some(PairMatch { covers, regions }))
-    })
+    }
 }

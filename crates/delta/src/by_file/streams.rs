@@ -4,16 +4,26 @@
 //! with what its like holds, and it becomes a region, if that is smaller. The rest of the file, headers
 //! and directories, is matched as bytes, with those streams cut out on both sides.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::CoverList;
-use super::names::without_versions;
+use super::budget::Budget;
+use super::old_streams::OldStreams;
+use super::pairs::read_range;
+use super::pieces::{Pieces, split_cover};
+use super::windows::{window_bytes, windows};
+use crate::block_match::MatchError;
 use crate::byte_match::cost::{compressed_bytes, estimate_bytes};
-use crate::byte_match::{ByteCover, match_bytes};
+use crate::byte_match::{self, match_bytes};
 use crate::cover::{Cover, OriginId};
-use crate::deflate::{AnalyseLimits, Stream, analyse, find, inflate};
+use crate::deflate::{
+    AnalyseLimits, InflateError, MAGIC_BYTES, Stream, analyse, find, inflate, may_hold_streams,
+};
 use crate::effort::Effort;
+use crate::read_at::{ReadAt, ReadError};
+use crate::references::WindowPair;
 use crate::region::{Content, Deflate, Inflated, Region, Transform};
 
 /// Streams within streams are matched to this depth.
@@ -24,11 +34,17 @@ const REGION_COST: usize = 16;
 const MAX_REGION_COST: usize = 1 << 20;
 /// What nothing is like is compressed better by the whole delta's literals than by itself.
 const LITERAL_LEVEL: i32 = 15;
+/// Of a budget, what regions of a whole file are left.
+const KEPT_OF_BUDGET: u64 = 8;
+/// Enough of a stream to tell what it starts with.
+const HEAD_BYTES: u64 = 1 << 10;
+/// What matching takes for each byte that a stream holds: it is taken apart before it is matched.
+const BYTES_PER_BYTE: u64 = 8;
 
 /// Old bytes, and where they are.
 #[derive(Clone, Copy)]
 pub(super) struct Old<'a> {
-    pub(super) bytes: &'a [u8],
+    pub(super) bytes: &'a dyn ReadAt,
     pub(super) origin: OriginId,
     /// Where they start in the origin.
     pub(super) at: u64,
@@ -53,90 +69,186 @@ pub(super) struct StreamMatch {
     cost: usize,
 }
 
-/// Matches `new` by its streams; `None` where it has none that are of use.
+/// Matches `new` by its streams, one after the other; `None` where it has none that are of use.
 pub(super) fn match_streams(
-    new: &[u8],
+    new: &dyn ReadAt,
     old: Option<Old<'_>>,
     limits: StreamLimits,
-) -> Option<StreamMatch> {
-    FileMatch { new, old, limits, opened: 0 }.run()
+) -> Result<Option<StreamMatch>, MatchError> {
+    FileMatch { new, old, limits, opened: 0, budget: None }.run()
 }
 
-/// Memory that [`match_streams`] takes, both files included.
+/// The same, of as many streams at once as fit in `memory_bytes`. A stream that never does is matched as any
+/// other bytes, and what is no stream in windows.
+pub(super) fn match_streams_within(
+    memory_bytes: u64,
+    new: &dyn ReadAt,
+    old: Option<Old<'_>>,
+    limits: StreamLimits,
+) -> Result<Option<StreamMatch>, MatchError> {
+    let file = FileMatch { new, old, limits, opened: 0, budget: None };
+    let (streams, old_streams) = file.find()?;
+    let lists = OldStreams::memory_bytes(&streams) + OldStreams::memory_bytes(&old_streams);
+    let kept = lists.saturating_add(memory_bytes / KEPT_OF_BUDGET);
+    let budget = Budget::new(memory_bytes.saturating_sub(kept));
+    FileMatch { budget: Some(&budget), ..file }.match_found(&streams, &old_streams)
+}
+
+/// Memory that [`match_streams`] takes.
 pub(super) fn memory_bytes(old_bytes: u64, new_bytes: u64, limits: &StreamLimits) -> u64 {
-    // A stream is analysed before it is matched with what is inflated; both may hold streams again.
-    let of_stream = limits.plain_bytes.saturating_mul(8 * u64::from(MAX_DEPTH));
-    let of_files = crate::byte_match::memory_bytes(old_bytes, new_bytes);
+    // Both what is analysed and what is inflated may hold streams again.
+    let of_stream = limits.plain_bytes.saturating_mul(BYTES_PER_BYTE * u64::from(MAX_DEPTH));
+    let of_files = byte_match::memory_bytes(old_bytes, new_bytes);
     of_files.saturating_add(old_bytes + new_bytes).saturating_add(of_stream) + (2 << 20)
 }
 
 #[derive(Clone, Copy)]
 struct FileMatch<'a> {
-    new: &'a [u8],
+    new: &'a dyn ReadAt,
     old: Option<Old<'a>>,
     limits: StreamLimits,
     /// Streams around this file; as many inflated ones there are at most.
     opened: u32,
+    budget: Option<&'a Budget>,
+}
+
+/// Where a new stream may come from.
+#[derive(Clone, Copy)]
+struct Ancestor<'a> {
+    /// An old stream of the same bytes.
+    same: Option<&'a Stream>,
+    /// An old stream of the same name.
+    like: Option<&'a Stream>,
 }
 
 impl FileMatch<'_> {
-    fn run(&self) -> Option<StreamMatch> {
-        let streams = find(self.new, self.limits.plain_bytes);
-        if streams.is_empty() {
-            return None;
-        }
-        let old_streams = self.old.map(|old| find(old.bytes, self.limits.plain_bytes));
-        let index = OldStreams::of(&self.old, old_streams.as_deref().unwrap_or_default());
-        let (mut covers, mut regions, mut cost) = (Vec::new(), Vec::new(), 0);
-        let (mut made, mut used) = (Vec::new(), Vec::new());
-        for stream in &streams {
-            let like = index.like(stream);
-            if let Some((old, same)) =
-                self.old.zip(index.same(&self.new[stream.range.clone()], like))
-            {
-                covers.push(cover_of(
-                    stream.range.start,
-                    stream.range.len(),
-                    &old,
-                    same.range.start,
-                ));
-                used.push(same.range.clone());
-            } else if let Some((region, region_cost)) = self.region(stream, self.old.zip(like)) {
-                used.extend(like.map(|like| like.range.clone()));
-                regions.push(region);
-                cost += region_cost;
+    fn run(&self) -> Result<Option<StreamMatch>, MatchError> {
+        let (streams, old_streams) = self.find()?;
+        self.match_found(&streams, &old_streams)
+    }
+
+    /// The streams of the new file, and those of the old one where there are any.
+    fn find(&self) -> Result<(Vec<Stream>, Vec<Stream>), MatchError> {
+        let streams = find(self.new, self.limits.plain_bytes).map_err(of_target)?;
+        let old_streams = match self.old.filter(|_| !streams.is_empty()) {
+            Some(old) => find(old.bytes, self.limits.plain_bytes).map_err(|e| old.error(e))?,
+            None => Vec::new(),
+        };
+        Ok((streams, old_streams))
+    }
+
+    fn match_found(
+        &self,
+        streams: &[Stream],
+        old_streams: &[Stream],
+    ) -> Result<Option<StreamMatch>, MatchError> {
+        let ancestors = self.ancestors(streams, old_streams)?;
+        let regions = self.regions(streams, &ancestors)?;
+        let mut made = StreamMatch::default();
+        let (mut made_of, mut used) = (Vec::new(), Vec::new());
+        for ((stream, ancestor), region) in streams.iter().zip(ancestors).zip(regions) {
+            if let Some((old, same)) = self.old.zip(ancestor.same) {
+                let length = stream.range.end - stream.range.start;
+                made.covers.push(old.cover(stream.range.start, length, same.range.start));
+                used.push(&same.range);
+            } else if let Some((region, region_cost)) = region {
+                used.extend(ancestor.like.map(|like| &like.range));
+                made.regions.push(region);
+                made.cost += region_cost;
             } else {
                 continue;
             }
-            made.push(stream.range.clone());
+            made_of.push(&stream.range);
         }
-        if made.is_empty() {
-            return None;
+        if made_of.is_empty() {
+            return Ok(None);
         }
-        let (rest, rest_cost) = self.match_rest(&made, used);
-        covers.extend(rest);
-        covers.sort_by_key(|cover| cover.target);
-        let mut list = CoverList::default();
-        covers.into_iter().for_each(|cover| list.push(cover));
-        Some(StreamMatch { covers: list.0, regions, cost: cost + rest_cost })
+        self.match_rest(&made_of, used, &mut made)?;
+        Ok(Some(made))
+    }
+
+    fn ancestors<'s>(
+        &self,
+        streams: &[Stream],
+        old_streams: &'s [Stream],
+    ) -> Result<Vec<Ancestor<'s>>, MatchError> {
+        let Some(old) = self.old else {
+            return Ok(vec![Ancestor { same: None, like: None }; streams.len()]);
+        };
+        let index = OldStreams::of(old.bytes, old_streams, streams).map_err(|e| old.error(e))?;
+        let ancestor = |stream| {
+            let like = index.like(stream);
+            let same = index.same(self.new, stream, like).map_err(of_target)?;
+            Ok(Ancestor { same, like })
+        };
+        streams.iter().map(ancestor).collect()
+    }
+
+    /// The region of each stream that is not copied, and what it costs.
+    fn regions(
+        &self,
+        streams: &[Stream],
+        ancestors: &[Ancestor<'_>],
+    ) -> Result<Vec<Option<(Region, usize)>>, MatchError> {
+        let region = |(stream, ancestor): (&Stream, &Ancestor<'_>)| match ancestor.same {
+            Some(_) => Ok(None),
+            None => self.budgeted_region(stream, self.old.zip(ancestor.like)),
+        };
+        match self.budget {
+            Some(_) => streams.par_iter().zip(ancestors).map(region).collect(),
+            None => streams.iter().zip(ancestors).map(region).collect(),
+        }
+    }
+
+    fn budgeted_region(
+        &self,
+        stream: &Stream,
+        old: Option<(Old<'_>, &Stream)>,
+    ) -> Result<Option<(Region, usize)>, MatchError> {
+        let Some(budget) = self.budget else { return self.region(stream, old) };
+        let plain_bytes = stream.plain_bytes.max(old.map_or(0, |(_, like)| like.plain_bytes));
+        let most_plain_bytes =
+            if self.holds_streams(stream)? { self.limits.plain_bytes } else { plain_bytes };
+        let limits = StreamLimits { plain_bytes: most_plain_bytes, ..self.limits };
+        let needed = memory_bytes(plain_bytes, plain_bytes, &limits);
+        if !budget.allows(needed) {
+            return Ok(None);
+        }
+        budget.with(needed, || self.region(stream, old))
+    }
+
+    /// Whether what a stream holds starts like what may hold streams.
+    fn holds_streams(&self, stream: &Stream) -> Result<bool, MatchError> {
+        let head = stream.range.end.min(stream.range.start + HEAD_BYTES);
+        let head = read_range(self.new, &(stream.range.start..head)).map_err(of_target)?;
+        let mut magic = [0; MAGIC_BYTES];
+        let mut inflater = flate2::Decompress::new(false);
+        let inflated = inflater.decompress(&head, &mut magic, flate2::FlushDecompress::None);
+        // What cannot be told is taken for more.
+        let is_told = inflated.is_ok() && inflater.total_out() == MAGIC_BYTES as u64;
+        Ok(!is_told || may_hold_streams(magic))
     }
 
     /// The region of a stream and what it costs, where that is less than without.
-    fn region(&self, stream: &Stream, old: Option<(Old<'_>, &Stream)>) -> Option<(Region, usize)> {
-        let compressed = &self.new[stream.range.clone()];
+    fn region(
+        &self,
+        stream: &Stream,
+        old: Option<(Old<'_>, &Stream)>,
+    ) -> Result<Option<(Region, usize)>, MatchError> {
         let old_plain_bytes = old.map_or(0, |(_, old)| old.plain_bytes);
         if stream.plain_bytes.saturating_add(old_plain_bytes) > self.limits.region_bytes {
-            return None;
+            return Ok(None);
         }
-        let limits = AnalyseLimits { plain_bytes: usize::try_from(stream.plain_bytes).ok()? };
-        let analysed = analyse(compressed, &limits)?;
-        if analysed.compressed_bytes != compressed.len() {
-            return None;
-        }
-        let (content, inflated, content_cost) = self.content(&analysed.plain, old)?;
+        let compressed = read_range(self.new, &stream.range).map_err(of_target)?;
+        let Ok(plain_bytes) = usize::try_from(stream.plain_bytes) else { return Ok(None) };
+        let analysed = analyse(&compressed, &AnalyseLimits { plain_bytes })
+            .filter(|analysed| analysed.compressed_bytes == compressed.len());
+        let Some(analysed) = analysed else { return Ok(None) };
+        let Some(made) = self.content(&analysed.plain, old)? else { return Ok(None) };
+        let (content, inflated, content_cost) = made;
         let cost = content_cost + REGION_COST + analysed.corrections.len();
         let unlike = match old {
-            Some((old, like)) => unlike_bytes(compressed, &old.bytes[like.range.clone()]),
+            Some((old, like)) => unlike_bytes(&compressed, &old.read(&like.range)?),
             None => compressed.len(),
         };
         let deflate = Deflate {
@@ -145,12 +257,12 @@ impl FileMatch<'_> {
             inflated,
             content,
         };
-        let target = stream.range.start as u64..stream.range.end as u64;
+        let target = stream.range.clone();
         let region = Region { target, transform: Transform::Deflate(deflate) };
         let is_better = cost < unlike
             && cost <= MAX_REGION_COST
             && region.resident_bytes() <= self.limits.region_bytes;
-        is_better.then_some((region, cost))
+        Ok(is_better.then_some((region, cost)))
     }
 
     /// How what a stream holds is made, and what that costs.
@@ -158,65 +270,107 @@ impl FileMatch<'_> {
         &self,
         plain: &[u8],
         old: Option<(Old<'_>, &Stream)>,
-    ) -> Option<(Content, Vec<Inflated>, usize)> {
-        let Some((old, like)) = old else { return self.literal_content(plain) };
-        let at = like.range.start as u64;
-        let (bytes, _) = inflate(&old.bytes, at, like.plain_bytes).ok()?;
+    ) -> Result<Option<MadeContent>, MatchError> {
+        let Some((old, like)) = old else { return Ok(Some(literal_content(plain))) };
+        let bytes = match inflate(old.bytes, like.range.start, like.plain_bytes) {
+            Ok((bytes, _)) => bytes,
+            Err(InflateError::Read(error)) => return Err(old.error(error)),
+            Err(_) => return Ok(None),
+        };
         let inner = Old { bytes: &bytes, origin: OriginId::inflated(self.opened), at: 0 };
         let opened = self.opened + 1;
-        let file = FileMatch { new: plain, old: Some(inner), limits: self.limits, opened };
-        let matched = if opened < MAX_DEPTH { file.run() } else { None };
-        let matched = matched.or_else(|| file.as_bytes())?;
-        let StreamMatch { covers, regions, cost } = matched;
+        let file = FileMatch { new: &plain, old: Some(inner), opened, budget: None, ..*self };
+        let matched = if opened < MAX_DEPTH { file.run()? } else { None };
+        let matched = matched.or_else(|| as_bytes(&bytes, plain, &inner, self.limits.effort));
+        let Some(StreamMatch { covers, regions, cost }) = matched else { return Ok(None) };
         if covers.is_empty() && regions.is_empty() {
-            return self.literal_content(plain);
+            return Ok(Some(literal_content(plain)));
         }
-        let inflated =
-            Inflated { origin: old.origin, at: old.at + at, plain_bytes: like.plain_bytes };
-        Some((Content { covers, headers: Vec::new(), regions }, vec![inflated], cost))
+        let at = old.at + like.range.start;
+        let inflated = Inflated { origin: old.origin, at, plain_bytes: like.plain_bytes };
+        Ok(Some((Content { covers, headers: Vec::new(), regions }, vec![inflated], cost)))
     }
 
-    /// The content of a stream that nothing is like.
-    fn literal_content(&self, plain: &[u8]) -> Option<(Content, Vec<Inflated>, usize)> {
-        Some((Content::default(), Vec::new(), compressed_bytes(plain, LITERAL_LEVEL)))
-    }
-
-    /// The match of the file as bytes.
-    fn as_bytes(&self) -> Option<StreamMatch> {
-        let old = self.old?;
-        let found = match_bytes(old.bytes, self.new, self.limits.effort)?;
-        let cost = estimate_bytes(old.bytes, self.new, &found);
-        let covers = found.iter().map(|c| cover_of(c.new, c.length, &old, c.old)).collect();
-        Some(StreamMatch { covers, regions: Vec::new(), cost })
-    }
-
-    /// Covers of what is not `made` by what is not `used`, and what that costs.
+    /// Adds covers of what is not `made_of` streams, by what is not `used`, and what that costs.
     fn match_rest(
         &self,
-        made: &[Range<usize>],
-        mut used: Vec<Range<usize>>,
-    ) -> (Vec<Cover>, usize) {
-        let new_rest = Pieces::between(made, self.new.len());
-        let new_bytes = new_rest.bytes(self.new);
-        let Some(old) = self.old else { return (Vec::new(), new_bytes.len()) };
+        made_of: &[&Range<u64>],
+        mut used: Vec<&Range<u64>>,
+        made: &mut StreamMatch,
+    ) -> Result<(), MatchError> {
+        let new_rest = Pieces::between(made_of.iter().copied(), self.new.size());
+        let Some(old) = self.old else {
+            made.cost += usize::try_from(new_rest.length()).unwrap_or(usize::MAX);
+            return Ok(());
+        };
         used.sort_by_key(|range| range.start);
-        let old_rest = Pieces::between(&used, old.bytes.len());
-        let old_bytes = old_rest.bytes(old.bytes);
-        let found = match_bytes(&old_bytes, &new_bytes, self.limits.effort).unwrap_or_default();
-        let cost = estimate_bytes(&old_bytes, &new_bytes, &found);
-        let mut covers = Vec::new();
-        for cover in &found {
-            split_cover(cover, &new_rest, &old_rest, |new, old_at, length| {
-                covers.push(cover_of(new, length, &old, old_at));
-            });
+        let old_rest = Pieces::between(used.into_iter(), old.bytes.size());
+        for window in self.rest_windows(old_rest.length(), new_rest.length()) {
+            let new_bytes = new_rest.read(self.new, &window.new).map_err(of_target)?;
+            let old_bytes =
+                old_rest.read(old.bytes, &window.old).map_err(|error| old.error(error))?;
+            let found = match_bytes(&old_bytes, &new_bytes, self.limits.effort).unwrap_or_default();
+            made.cost += estimate_bytes(&old_bytes, &new_bytes, &found);
+            let (new_side, old_side) =
+                ((&new_rest, window.new.start), (&old_rest, window.old.start));
+            for cover in &found {
+                split_cover(cover, new_side, old_side, |new, old_at, length| {
+                    made.covers.push(old.cover(new, length, old_at));
+                });
+            }
         }
-        (covers, cost)
+        made.covers.sort_by_key(|cover| cover.target);
+        let mut list = CoverList::default();
+        std::mem::take(&mut made.covers).into_iter().for_each(|cover| list.push(cover));
+        made.covers = list.0;
+        Ok(())
+    }
+
+    /// What of the rests is matched at once: all of it, where the budget allows that.
+    fn rest_windows(&self, old_bytes: u64, new_bytes: u64) -> Vec<WindowPair> {
+        let (new, old) = (0..new_bytes, 0..old_bytes);
+        match self.budget {
+            Some(budget) if !budget.allows(byte_match::memory_bytes(old_bytes, new_bytes)) => {
+                windows(&new, &old, window_bytes(budget.total())).unwrap_or_default()
+            }
+            _ => vec![WindowPair { old, new }],
+        }
     }
 }
 
-fn cover_of(new: usize, length: usize, old: &Old<'_>, at: usize) -> Cover {
-    let (target, length, at) = (new as u64, length as u64, old.at + at as u64);
-    Cover { target, length, origin: old.origin, at }
+/// Content, the streams that are inflated for it, and what it costs.
+type MadeContent = (Content, Vec<Inflated>, usize);
+
+/// The content of a stream that nothing is like.
+fn literal_content(plain: &[u8]) -> MadeContent {
+    (Content::default(), Vec::new(), compressed_bytes(plain, LITERAL_LEVEL))
+}
+
+/// The match of what a stream holds, `new`, with the `bytes` of `old`.
+fn as_bytes(bytes: &[u8], new: &[u8], old: &Old<'_>, effort: Effort) -> Option<StreamMatch> {
+    let found = match_bytes(bytes, new, effort)?;
+    let cost = estimate_bytes(bytes, new, &found);
+    let cover = |c: &byte_match::ByteCover| old.cover(c.new as u64, c.length as u64, c.old as u64);
+    Some(StreamMatch { covers: found.iter().map(cover).collect(), regions: Vec::new(), cost })
+}
+
+impl Old<'_> {
+    /// A cover of so many bytes of the target, by those from `at` on.
+    fn cover(&self, target: u64, length: u64, at: u64) -> Cover {
+        Cover { target, length, origin: self.origin, at: self.at + at }
+    }
+
+    fn read(&self, range: &Range<u64>) -> Result<Vec<u8>, MatchError> {
+        read_range(self.bytes, range).map_err(|source| self.error(source))
+    }
+
+    fn error(&self, source: ReadError) -> MatchError {
+        MatchError::Origin { origin: self.origin, source }
+    }
+}
+
+fn of_target(source: ReadError) -> MatchError {
+    MatchError::Target { source }
 }
 
 /// Bytes between the ends of `new` that `old` has too: what a change in the middle leaves to send.
@@ -225,95 +379,4 @@ fn unlike_bytes(new: &[u8], old: &[u8]) -> usize {
     let (new, old) = (&new[front..], &old[front..]);
     let back = new.iter().rev().zip(old.iter().rev()).take_while(|(a, b)| a == b).count();
     new.len() - back
-}
-
-/// The old file's streams, by name and by their bytes.
-struct OldStreams<'a> {
-    streams: &'a [Stream],
-    bytes: &'a [u8],
-    by_bytes: HashMap<&'a [u8], &'a Stream>,
-    by_name: HashMap<&'a [u8], &'a Stream>,
-    by_plain_name: HashMap<Vec<u8>, &'a Stream>,
-}
-
-impl<'a> OldStreams<'a> {
-    fn of(old: &'a Option<Old<'a>>, streams: &'a [Stream]) -> Self {
-        let bytes = old.map_or(&[][..], |old| old.bytes);
-        let each = || streams.iter().rev();
-        Self {
-            streams,
-            bytes,
-            by_bytes: each().map(|s| (&bytes[s.range.clone()], s)).collect(),
-            by_name: each().map(|s| (s.name.as_slice(), s)).collect(),
-            by_plain_name: each().map(|s| (without_versions(&s.name), s)).collect(),
-        }
-    }
-
-    /// The stream of the same name, or of the same but for versions.
-    fn like(&self, new: &Stream) -> Option<&'a Stream> {
-        let by_name = || self.by_name.get(new.name.as_slice()).copied();
-        let by_plain_name = || self.by_plain_name.get(&without_versions(&new.name)).copied();
-        // Members of gzip files are numbered: a file's only one is like the only one.
-        by_name()
-            .or_else(by_plain_name)
-            .or_else(|| self.streams.first().filter(|_| self.streams.len() == 1))
-    }
-
-    /// A stream of these very bytes: `like`, if it is one.
-    fn same(&self, new: &[u8], like: Option<&'a Stream>) -> Option<&'a Stream> {
-        let is_like = like.filter(|like| &self.bytes[like.range.clone()] == new);
-        is_like.or_else(|| self.by_bytes.get(new).copied())
-    }
-}
-
-/// Parts of a file, put together.
-struct Pieces {
-    /// For each where it starts in the file, and where in the whole.
-    starts: Vec<(usize, usize)>,
-    ranges: Vec<Range<usize>>,
-}
-
-impl Pieces {
-    /// What is between ranges that are in order; they may overlap.
-    fn between(ranges: &[Range<usize>], length: usize) -> Self {
-        let mut pieces = Self { starts: Vec::new(), ranges: Vec::new() };
-        let (mut at, mut whole) = (0, 0);
-        for range in ranges.iter().chain([&(length..length)]) {
-            if range.start > at {
-                pieces.starts.push((at, whole));
-                pieces.ranges.push(at..range.start);
-                whole += range.start - at;
-            }
-            at = at.max(range.end);
-        }
-        pieces
-    }
-
-    fn bytes(&self, file: &[u8]) -> Vec<u8> {
-        self.ranges.iter().flat_map(|range| &file[range.clone()]).copied().collect()
-    }
-
-    /// Where in the file a place of the whole is, and how many bytes of the piece are from there on.
-    fn locate(&self, at: usize) -> (usize, usize) {
-        let piece = self.starts.partition_point(|(_, whole)| *whole <= at).saturating_sub(1);
-        let within = at - self.starts[piece].1;
-        (self.starts[piece].0 + within, self.ranges[piece].len() - within)
-    }
-}
-
-/// Splits a cover of wholes into covers of files.
-fn split_cover(
-    cover: &ByteCover,
-    new: &Pieces,
-    old: &Pieces,
-    mut part: impl FnMut(usize, usize, usize),
-) {
-    let mut done = 0;
-    while done < cover.length {
-        let (new_at, new_left) = new.locate(cover.new + done);
-        let (old_at, old_left) = old.locate(cover.old + done);
-        let length = new_left.min(old_left).min(cover.length - done);
-        part(new_at, old_at, length);
-        done += length;
-    }
 }

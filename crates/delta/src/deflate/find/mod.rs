@@ -8,11 +8,13 @@ mod zip;
 
 use std::ops::Range;
 
+use crate::read_at::{ReadAround, ReadAt, ReadError};
+
 /// Where a file holds a deflate stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream {
     /// The raw stream, without the header and the trailer around it.
-    pub range: Range<usize>,
+    pub range: Range<u64>,
     /// What it is called within the file, for finding its like in another: the path of an entry, after
     /// those of the stored archives that it is in, each with a `!`.
     pub name: Vec<u8>,
@@ -21,15 +23,19 @@ pub struct Stream {
 }
 
 /// Streams that are shorter are not worth a look.
-const MIN_STREAM_BYTES: usize = 64;
+const MIN_STREAM_BYTES: u64 = 64;
+/// What a stream may be longer than what it holds.
+const MAX_EXCESS_BYTES: u64 = 4 << 10;
 /// Archives that are stored in archives are opened to this depth.
 const MAX_STORED_DEPTH: usize = 3;
 /// More streams are not looked for in one file …
 const MAX_STREAMS: usize = 1 << 16;
 /// … nor in more archives: they may hold one another.
 const MAX_ARCHIVES: usize = 1 << 12;
-/// More entries are not looked at.
+/// More entries are not looked at …
 const MAX_ENTRIES: usize = 1 << 18;
+/// … nor more of their names.
+const MAX_NAME_BYTES: usize = 16 << 20;
 
 /// The first bytes of a file that may hold streams.
 pub const MAGIC_BYTES: usize = 4;
@@ -41,14 +47,12 @@ pub fn may_hold_streams(magic: [u8; MAGIC_BYTES]) -> bool {
 
 /// The streams of a file, in order, none overlapping another, none holding more than
 /// `plain_limit_bytes`.
-pub fn find(file: &[u8], plain_limit_bytes: u64) -> Vec<Stream> {
-    let mut found = Found { streams: Vec::new(), plain_limit_bytes, archives: 0, entries: 0 };
-    if file.starts_with(gzip::MAGIC) {
-        gzip::find(file, &mut found);
-    } else if file.starts_with(png::MAGIC) {
-        png::find(file, &mut found);
-    } else if file.starts_with(zip::LOCAL) {
-        zip::find(file, 0, b"", 0, &mut found);
+///
+/// Fails only where the file cannot be read.
+pub fn find(file: &dyn ReadAt, plain_limit_bytes: u64) -> Result<Vec<Stream>, ReadError> {
+    let mut found = Found { plain_limit_bytes, ..Found::default() };
+    if let Err(Stop::Unreadable(error)) = find_all(file, &mut found) {
+        return Err(error);
     }
     let mut streams = found.streams;
     streams.sort_by_key(|stream| stream.range.start);
@@ -58,15 +62,55 @@ pub fn find(file: &[u8], plain_limit_bytes: u64) -> Vec<Stream> {
         end = if is_free { stream.range.end } else { end };
         is_free
     });
-    streams
+    Ok(streams)
 }
 
+fn find_all(file: &dyn ReadAt, found: &mut Found) -> Result<(), Stop> {
+    let magic: [u8; MAGIC_BYTES] = read(file, 0)?;
+    if magic.starts_with(gzip::MAGIC) {
+        gzip::find(&ReadAround::new(file), found)
+    } else if magic == *png::MAGIC {
+        png::find(file, found)
+    } else if magic == *zip::LOCAL {
+        zip::find(file, 0..file.size(), b"", 0, found)
+    } else {
+        Ok(())
+    }
+}
+
+/// Why no more streams are found.
+enum Stop {
+    /// What is there is not what should be.
+    Malformed,
+    Unreadable(ReadError),
+}
+
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::OutOfRange { .. } => Self::Malformed,
+            error @ ReadError::Io { .. } => Self::Unreadable(error),
+        }
+    }
+}
+
+/// What there is, if it is what should be.
+fn is_readable<T>(result: Result<T, Stop>) -> Result<Option<T>, Stop> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Stop::Malformed) => Ok(None),
+        Err(stop) => Err(stop),
+    }
+}
+
+#[derive(Default)]
 struct Found {
     streams: Vec<Stream>,
     plain_limit_bytes: u64,
-    /// Archives that were opened, and entries that were looked at.
+    /// Archives that were opened, entries that were looked at, and their names.
     archives: usize,
     entries: usize,
+    name_bytes: usize,
 }
 
 impl Found {
@@ -74,49 +118,66 @@ impl Found {
         self.streams.len() >= MAX_STREAMS
             || self.archives >= MAX_ARCHIVES
             || self.entries >= MAX_ENTRIES
+            || self.name_bytes >= MAX_NAME_BYTES
     }
 
-    fn push(&mut self, range: Range<usize>, name: Vec<u8>, plain_bytes: u64) {
-        let is_wanted = range.len() >= MIN_STREAM_BYTES && plain_bytes <= self.plain_limit_bytes;
+    fn push(&mut self, range: Range<u64>, name: Vec<u8>, plain_bytes: u64) {
+        let length = range.end - range.start;
+        let is_wanted = length >= MIN_STREAM_BYTES
+            && plain_bytes <= self.plain_limit_bytes
+            && length <= plain_bytes + plain_bytes / 8 + MAX_EXCESS_BYTES;
         if is_wanted && !self.is_full() {
             self.streams.push(Stream { range, name, plain_bytes });
         }
     }
 }
 
-/// Lengths of the stream that `bytes` start with: its own, and that of what it holds, which is not
-/// more than `limit_bytes`.
-fn measure(bytes: &[u8], limit_bytes: u64) -> Option<(usize, u64)> {
+/// Lengths of the stream at `at`: its own, and that of what it holds, which is not more than
+/// `limit_bytes`.
+fn measure(file: &dyn ReadAt, at: u64, limit_bytes: u64) -> Result<(u64, u64), Stop> {
+    const PIECE_BYTES: u64 = 16 << 10;
     let mut inflater = flate2::Decompress::new(false);
     let mut out = vec![0; 64 << 10];
     loop {
         let before = (inflater.total_in(), inflater.total_out());
-        let rest = bytes.get(usize::try_from(before.0).ok()?..)?;
-        let status = inflater.decompress(rest, &mut out, flate2::FlushDecompress::None).ok()?;
+        let from = at.checked_add(before.0).ok_or(Stop::Malformed)?;
+        let length = PIECE_BYTES.min(file.size().saturating_sub(from));
+        let piece = read_bytes(file, from, usize::try_from(length).unwrap_or(0))?;
+        let status = inflater.decompress(&piece, &mut out, flate2::FlushDecompress::None);
+        let status = status.map_err(|_| Stop::Malformed)?;
         let after = (inflater.total_in(), inflater.total_out());
         if status == flate2::Status::StreamEnd {
-            return Some((usize::try_from(after.0).ok()?, after.1));
+            return Ok(after);
         }
         if before == after || after.1 > limit_bytes {
-            return None;
+            return Err(Stop::Malformed);
         }
     }
 }
 
-/// The little-endian number of 2 bytes at `at`.
-fn u16_at(bytes: &[u8], at: usize) -> Option<usize> {
-    let field = bytes.get(at..)?.first_chunk()?;
-    Some(u16::from_le_bytes(*field).into())
+fn read<const N: usize>(file: &dyn ReadAt, at: u64) -> Result<[u8; N], Stop> {
+    let mut bytes = [0; N];
+    file.read_exact_at(&mut bytes, at)?;
+    Ok(bytes)
 }
 
-/// The little-endian number of 4 bytes at `at`.
-fn u32_at(bytes: &[u8], at: usize) -> Option<u64> {
-    let field = bytes.get(at..)?.first_chunk()?;
-    Some(u32::from_le_bytes(*field).into())
+fn read_bytes(file: &dyn ReadAt, at: u64, length: usize) -> Result<Vec<u8>, Stop> {
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, at)?;
+    Ok(bytes)
 }
 
-/// The little-endian number of 8 bytes at `at`.
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    let field = bytes.get(at..)?.first_chunk()?;
-    Some(u64::from_le_bytes(*field))
+/// The little-endian number of 2 bytes at `at`, which is within `bytes`.
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// The little-endian number of 4 bytes at `at`, which is within `bytes`.
+fn u32_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u16_at(bytes, at)) | u64::from(u16_at(bytes, at + 2)) << 16
+}
+
+/// The little-endian number of 8 bytes at `at`, which is within `bytes`.
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u32_at(bytes, at) | u32_at(bytes, at + 4) << 32
 }

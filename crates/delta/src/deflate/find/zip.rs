@@ -1,6 +1,9 @@
 //! Entries of zip archives (PKWARE's APPNOTE.TXT), found by the central directory.
 
-use super::{Found, MAX_STORED_DEPTH, u16_at, u32_at, u64_at};
+use std::ops::Range;
+
+use super::{Found, MAX_STORED_DEPTH, Stop, is_readable, read, read_bytes, u16_at, u32_at, u64_at};
+use crate::read_at::{Part, ReadAround, ReadAt};
 
 /// The signature of an entry's own header.
 pub(super) const LOCAL: &[u8; 4] = b"PK\x03\x04";
@@ -12,113 +15,129 @@ const LOCATOR_64: &[u8; 4] = b"PK\x06\x07";
 const LOCAL_BYTES: usize = 30;
 const CENTRAL_BYTES: usize = 46;
 const END_BYTES: usize = 22;
+const END_64_BYTES: usize = 56;
 const LOCATOR_64_BYTES: usize = 20;
 /// The longest comment after the end record.
 const MAX_COMMENT_BYTES: usize = u16::MAX as usize;
 
-const STORED: usize = 0;
-const DEFLATED: usize = 8;
+const STORED: u16 = 0;
+const DEFLATED: u16 = 8;
 /// The flag of encrypted entries.
-const ENCRYPTED: usize = 1;
+const ENCRYPTED: u16 = 1;
 /// The extra field with numbers that need 64 bits, and the number that stands for it.
-const EXTRA_64: usize = 1;
+const EXTRA_64: u16 = 1;
 const IN_EXTRA: u64 = 0xffff_ffff;
 
-/// Finds the entries of the archive that is `file` from `start` on, and of archives that are stored
-/// in it; `prefix` is put before their names.
-pub(super) fn find(file: &[u8], start: usize, prefix: &[u8], depth: usize, found: &mut Found) {
-    let Some(archive) = file.get(start..) else { return };
+/// Finds the entries of the archive that `range` of `file` is, and of archives that are stored in it;
+/// `prefix` is put before their names.
+pub(super) fn find(
+    file: &dyn ReadAt,
+    range: Range<u64>,
+    prefix: &[u8],
+    depth: usize,
+    found: &mut Found,
+) -> Result<(), Stop> {
+    let archive = &Part::new(file, range.clone());
     found.archives += 1;
-    let Some((mut at, count)) = directory(archive) else { return };
+    let (mut at, count) = directory(archive)?;
+    let entries = ReadAround::new(archive);
     for _ in 0..count {
-        let Some(entry) = Entry::read(archive, at) else { return };
+        let entry = Entry::read(&entries, at)?;
         at = entry.next;
         found.entries += 1;
+        found.name_bytes += prefix.len() + entry.name.len();
         if found.is_full() {
-            return;
+            break;
         }
-        let Some(data) = entry.data(archive) else { continue };
-        let name = [prefix, entry.name].concat();
-        let range = start + data.start..start + data.end;
+        let Some(data) = is_readable(entry.data(archive))? else { continue };
+        let name = [prefix, &entry.name].concat();
+        let data = range.start + data.start..range.start + data.end;
         match entry.method {
-            DEFLATED => found.push(range, name, entry.plain_bytes),
-            STORED if depth < MAX_STORED_DEPTH && archive[data].starts_with(LOCAL) => {
-                let inner = &file[..range.end];
-                find(inner, range.start, &[&name[..], b"!"].concat(), depth + 1, found);
+            DEFLATED => found.push(data, name, entry.plain_bytes),
+            STORED if depth < MAX_STORED_DEPTH && starts_archive(file, &data)? => {
+                let inner = find(file, data, &[&name[..], b"!"].concat(), depth + 1, found);
+                is_readable(inner)?;
             }
             _ => {}
         }
     }
+    Ok(())
+}
+
+fn starts_archive(file: &dyn ReadAt, data: &Range<u64>) -> Result<bool, Stop> {
+    let is_long = data.end - data.start >= LOCAL_BYTES as u64;
+    Ok(is_long && read(file, data.start)? == *LOCAL)
 }
 
 /// Where the central directory is, and how many entries it has.
-fn directory(archive: &[u8]) -> Option<(usize, u64)> {
-    let earliest = archive.len().saturating_sub(END_BYTES + MAX_COMMENT_BYTES);
-    let tail = &archive[earliest..];
-    let end = tail.windows(END.len()).rposition(|window| window == END)? + earliest;
-    let count = u64::try_from(u16_at(archive, end + 10)?).ok()?;
-    let offset = u32_at(archive, end + 16)?;
-    let (count, offset) = match directory_64(archive, end) {
-        Some(large) if offset == IN_EXTRA || count == 0xffff => large,
-        _ => (count, offset),
-    };
-    Some((usize::try_from(offset).ok()?, count))
+fn directory(archive: &dyn ReadAt) -> Result<(u64, u64), Stop> {
+    let last = archive.size().min((END_BYTES + MAX_COMMENT_BYTES) as u64);
+    let tail_at = archive.size() - last;
+    let tail = read_bytes(archive, tail_at, usize::try_from(last).unwrap_or(0))?;
+    let end = tail.windows(END_BYTES).rposition(|window| window.starts_with(END));
+    let end = end.ok_or(Stop::Malformed)?;
+    let (count, offset) = (u64::from(u16_at(&tail, end + 10)), u32_at(&tail, end + 16));
+    if offset == IN_EXTRA || count == 0xffff {
+        let large = is_readable(directory_64(archive, tail_at + end as u64))?;
+        return Ok(large.unwrap_or((offset, count)));
+    }
+    Ok((offset, count))
 }
 
-fn directory_64(archive: &[u8], end: usize) -> Option<(u64, u64)> {
-    let locator = end.checked_sub(LOCATOR_64_BYTES)?;
-    if !archive[locator..].starts_with(LOCATOR_64) {
-        return None;
+fn directory_64(archive: &dyn ReadAt, end: u64) -> Result<(u64, u64), Stop> {
+    let at = end.checked_sub(LOCATOR_64_BYTES as u64).ok_or(Stop::Malformed)?;
+    let locator: [u8; LOCATOR_64_BYTES] = read(archive, at)?;
+    let record: [u8; END_64_BYTES] = read(archive, u64_at(&locator, 8))?;
+    if !locator.starts_with(LOCATOR_64) || !record.starts_with(END_64) {
+        return Err(Stop::Malformed);
     }
-    let record = archive.get(usize::try_from(u64_at(archive, locator + 8)?).ok()?..)?;
-    if !record.starts_with(END_64) {
-        return None;
-    }
-    Some((u64_at(record, 32)?, u64_at(record, 48)?))
+    Ok((u64_at(&record, 48), u64_at(&record, 32)))
 }
 
 /// An entry as the central directory has it.
-struct Entry<'a> {
-    name: &'a [u8],
-    method: usize,
+struct Entry {
+    name: Vec<u8>,
+    method: u16,
     is_encrypted: bool,
     stored_bytes: u64,
     plain_bytes: u64,
     local: u64,
-    next: usize,
+    next: u64,
 }
 
-impl<'a> Entry<'a> {
-    fn read(archive: &'a [u8], at: usize) -> Option<Self> {
-        let header = archive.get(at..)?;
+impl Entry {
+    fn read(archive: &dyn ReadAt, at: u64) -> Result<Self, Stop> {
+        let header: [u8; CENTRAL_BYTES] = read(archive, at)?;
         if !header.starts_with(CENTRAL) {
-            return None;
+            return Err(Stop::Malformed);
         }
-        let name_end = CENTRAL_BYTES + u16_at(header, 28)?;
-        let extra_end = name_end + u16_at(header, 30)?;
-        let next = at.checked_add(extra_end + u16_at(header, 32)?)?;
+        let [name, extra, comment] = [28, 30, 32].map(|field| usize::from(u16_at(&header, field)));
+        let name_at = at + CENTRAL_BYTES as u64;
+        let mut text = read_bytes(archive, name_at, name + extra)?;
+        let extra = text.split_off(name);
         let mut entry = Self {
-            name: header.get(CENTRAL_BYTES..name_end)?,
-            method: u16_at(header, 10)?,
-            is_encrypted: u16_at(header, 8)? & ENCRYPTED != 0,
-            stored_bytes: u32_at(header, 20)?,
-            plain_bytes: u32_at(header, 24)?,
-            local: u32_at(header, 42)?,
-            next,
+            name: text,
+            method: u16_at(&header, 10),
+            is_encrypted: u16_at(&header, 8) & ENCRYPTED != 0,
+            stored_bytes: u32_at(&header, 20),
+            plain_bytes: u32_at(&header, 24),
+            local: u32_at(&header, 42),
+            next: name_at + (name + extra.len() + comment) as u64,
         };
-        entry.read_extra(header.get(name_end..extra_end)?);
-        Some(entry)
+        entry.read_extra(&extra);
+        Ok(entry)
     }
 
     /// The numbers that need 64 bits, those that are there in this order.
     fn read_extra(&mut self, mut extra: &[u8]) {
-        while let (Some(id), Some(length)) = (u16_at(extra, 0), u16_at(extra, 2)) {
+        while extra.len() >= 4 {
+            let (id, length) = (u16_at(extra, 0), usize::from(u16_at(extra, 2)));
             let Some(field) = extra.get(4..4 + length) else { return };
             if id == EXTRA_64 {
                 let wanted = [&mut self.plain_bytes, &mut self.stored_bytes, &mut self.local];
                 let wanted = wanted.into_iter().filter(|number| **number == IN_EXTRA);
-                for (i, number) in wanted.enumerate() {
-                    *number = u64_at(field, 8 * i).unwrap_or(*number);
+                for (number, value) in wanted.zip(field.chunks_exact(8)) {
+                    *number = u64_at(value, 0);
                 }
             }
             extra = &extra[4 + length..];
@@ -126,14 +145,14 @@ impl<'a> Entry<'a> {
     }
 
     /// Where its data are: after its own header, whose extra field may be another.
-    fn data(&self, archive: &[u8]) -> Option<std::ops::Range<usize>> {
-        let local = usize::try_from(self.local).ok()?;
-        let header = archive.get(local..)?;
+    fn data(&self, archive: &dyn ReadAt) -> Result<Range<u64>, Stop> {
+        let header: [u8; LOCAL_BYTES] = read(archive, self.local)?;
         if self.is_encrypted || !header.starts_with(LOCAL) {
-            return None;
+            return Err(Stop::Malformed);
         }
-        let start = local + LOCAL_BYTES + u16_at(header, 26)? + u16_at(header, 28)?;
-        let end = start.checked_add(usize::try_from(self.stored_bytes).ok()?)?;
-        (end <= archive.len()).then_some(start..end)
+        let texts = u64::from(u16_at(&header, 26)) + u64::from(u16_at(&header, 28));
+        let start = self.local + LOCAL_BYTES as u64 + texts;
+        let end = start.checked_add(self.stored_bytes).filter(|end| *end <= archive.size());
+        Ok(start..end.ok_or(Stop::Malformed)?)
     }
 }
