@@ -30,6 +30,9 @@ use crate::region::{Content, Deflate, Inflated, Region, Transform};
 const MAX_DEPTH: u32 = 3;
 /// What a region costs beside its content: its operations, lengths and offsets.
 const REGION_COST: usize = 16;
+/// Of what a content costs by itself, so much is saved where it is compressed with all others. Compressed
+/// streams have nothing in common.
+const SHARED_OF_CONTENT: usize = 4;
 /// A region is said within one frame of a delta, which has room for more than this.
 const MAX_REGION_COST: usize = 1 << 20;
 /// What nothing is like is compressed better by the whole delta's literals than by itself.
@@ -259,7 +262,7 @@ impl FileMatch<'_> {
         };
         let target = stream.range.clone();
         let region = Region { target, transform: Transform::Deflate(deflate) };
-        let is_better = cost < unlike
+        let is_better = cost - content_cost / SHARED_OF_CONTENT < unlike
             && cost <= MAX_REGION_COST
             && region.resident_bytes() <= self.limits.region_bytes;
         Ok(is_better.then_some((region, cost)))
