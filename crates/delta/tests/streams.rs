@@ -113,13 +113,19 @@ struct Made {
 
 /// Makes a delta, and applies it: the target comes back.
 fn round_trip(base: &Vec<u8>, target: &Vec<u8>, region_bytes: u64) -> Made {
+    round_trip_within(256 << 20, base, target, region_bytes)
+}
+
+/// The same with so much memory to match in.
+fn round_trip_within(
+    memory_bytes: u64,
+    base: &Vec<u8>,
+    target: &Vec<u8>,
+    region_bytes: u64,
+) -> Made {
     let index = FileIndex::build(&[base], &[target]).unwrap();
-    let options = MatchOptions {
-        memory_bytes: 256 << 20,
-        aim: Aim::Differences,
-        region_bytes,
-        effort: Effort::Default,
-    };
+    let options =
+        MatchOptions { memory_bytes, aim: Aim::Differences, region_bytes, effort: Effort::Default };
     let content = match_layer(target, &index, &options).unwrap();
     check(&content, target.size());
     let origin = Origin::Layer { diff_id: [1; 32], size: base.size() };
@@ -228,6 +234,30 @@ fn jars_in_jars_are_matched_entry_by_entry() {
     assert!(regions >= 5 && depth == 3, "{regions} {depth}");
     let (with, without) = (made.report.delta_bytes, plain.report.delta_bytes);
     assert!(with * 6 < without, "{with} {without}");
+    // In memory that is too little for all of it at once, entries are matched one by one.
+    let in_little = round_trip_within(24 << 20, &base, &target, 5 << 20);
+    assert_eq!(in_little.content, made.content);
+    let in_less = round_trip_within(4 << 20, &base, &target, 5 << 20);
+    assert!(in_less.report.delta_bytes > with);
+}
+
+#[test]
+fn an_entry_finds_its_like_in_another_folder() {
+    let class = |word| text(2000, word);
+    let (before, other, after) = (class("before"), text(2100, "other"), class("after"));
+    let old = zip(&[
+        ("javax/servlet/http/Servlet.class", &before, true),
+        ("org/example/Servlet.class", &other, true),
+    ]);
+    let new = zip(&[("jakarta/servlet/http/Servlet.class", &after, true)]);
+    let renamed = zip(&[("jakarta/servlet/http/Renamed.class", &after, true)]);
+    let base = tar(&[("app.jar", &old)]);
+    let delta_bytes = |new| {
+        let made = round_trip(&base, &tar(&[("app.jar", new)]), 5 << 20);
+        made.report.delta_bytes
+    };
+    let (found, without) = (delta_bytes(&new), delta_bytes(&renamed));
+    assert!(found * 3 < without, "{found} {without}");
 }
 
 #[test]

@@ -2,15 +2,12 @@
 
 use super::pairs::{Pair, PairMatch, length};
 use super::streams::{
-    Old, StreamLimits, StreamMatch, match_streams, match_streams_within, memory_bytes,
+    MAX_RATIO, Old, StreamLimits, StreamMatch, match_streams, match_streams_within, memory_bytes,
 };
 use super::{MatchOptions, Sides};
 use crate::block_match::MatchError;
 use crate::cover::OriginId;
 use crate::read_at::{Part, ReadAt};
-
-/// A stream that holds more than this many times its file is not matched by what it holds.
-const MAX_RATIO: u64 = 16;
 
 /// A new file that may hold deflate streams, and the old one.
 pub(super) struct StreamPair<'a> {

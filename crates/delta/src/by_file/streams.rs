@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::CoverList;
 use super::budget::Budget;
-use super::old_streams::OldStreams;
+use super::old_streams::{OldStreams, list_bytes};
 use super::pairs::read_range;
 use super::pieces::{Pieces, split_cover};
 use super::windows::{window_bytes, windows};
@@ -26,6 +26,8 @@ use crate::read_at::{ReadAt, ReadError};
 use crate::references::WindowPair;
 use crate::region::{Content, Deflate, Inflated, Region, Transform};
 
+/// A stream that holds more than this many times what it is in is not matched by what it holds.
+pub(super) const MAX_RATIO: u64 = 16;
 /// Streams within streams are matched to this depth.
 const MAX_DEPTH: u32 = 3;
 /// What a region costs beside its content: its operations, lengths and offsets.
@@ -91,7 +93,8 @@ pub(super) fn match_streams_within(
 ) -> Result<Option<StreamMatch>, MatchError> {
     let file = FileMatch { new, old, limits, opened: 0, budget: None };
     let (streams, old_streams) = file.find()?;
-    let lists = OldStreams::memory_bytes(&streams) + OldStreams::memory_bytes(&old_streams);
+    let lists = list_bytes(&streams) + list_bytes(&old_streams);
+    let lists = lists + OldStreams::memory_bytes(&old_streams);
     let kept = lists.saturating_add(memory_bytes / KEPT_OF_BUDGET);
     let budget = Budget::new(memory_bytes.saturating_sub(kept));
     FileMatch { budget: Some(&budget), ..file }.match_found(&streams, &old_streams)
@@ -210,14 +213,14 @@ impl FileMatch<'_> {
     ) -> Result<Option<(Region, usize)>, MatchError> {
         let Some(budget) = self.budget else { return self.region(stream, old) };
         let plain_bytes = stream.plain_bytes.max(old.map_or(0, |(_, like)| like.plain_bytes));
-        let most_plain_bytes =
-            if self.holds_streams(stream)? { self.limits.plain_bytes } else { plain_bytes };
-        let limits = StreamLimits { plain_bytes: most_plain_bytes, ..self.limits };
+        let ratio = if self.holds_streams(stream)? { MAX_RATIO } else { 1 };
+        let within = self.limits.plain_bytes.min(plain_bytes.saturating_mul(ratio));
+        let limits = StreamLimits { plain_bytes: within, ..self.limits };
         let needed = memory_bytes(plain_bytes, plain_bytes, &limits);
         if !budget.allows(needed) {
             return Ok(None);
         }
-        budget.with(needed, || self.region(stream, old))
+        budget.with(needed, || FileMatch { limits, ..*self }.region(stream, old))
     }
 
     /// Whether what a stream holds starts like what may hold streams.
