@@ -31,7 +31,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let matched = match_layer(
         &target,
         &index,
-        &MatchOptions { memory_bytes: 400 << 20, aim, region_bytes, effort: Effort::Default },
+        &MatchOptions {
+            memory_bytes: 400 << 20,
+            aim,
+            region_bytes,
+            largest_region_bytes: region_bytes,
+            effort: Effort::Default,
+        },
     )?;
     println!("match   {:>9.2?}  {} covers", start.elapsed(), matched.covers.len());
 

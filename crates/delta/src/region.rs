@@ -113,18 +113,7 @@ impl Content {
     /// Bytes that no cover makes, those of inner contents too, where all of it is `length` bytes: headers and
     /// padding are among them.
     pub fn uncovered_bytes(&self, length: u64) -> u64 {
-        let covered: u64 = self.covers.iter().map(|cover| cover.length).sum();
-        let of_region = |region: &Region| {
-            let length = region.target.end - region.target.start;
-            let uncovered = match &region.transform {
-                Transform::Deflate(deflate) => deflate.content.uncovered_bytes(deflate.plain_bytes),
-                Transform::References(references) => references.uncovered_bytes(length),
-            };
-            (length, uncovered)
-        };
-        let regions = self.regions.iter().map(of_region);
-        let (made, uncovered) = regions.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-        length.saturating_sub(covered).saturating_sub(made) + uncovered
+        uncovered_bytes(length, &self.covers, &self.regions)
     }
 
     /// Memory that its regions take at most while they are made.
@@ -133,7 +122,25 @@ impl Content {
     }
 }
 
+/// Of `length` bytes, those that no cover makes, be it one within a region.
+pub(crate) fn uncovered_bytes(length: u64, covers: &[Cover], regions: &[Region]) -> u64 {
+    let covered: u64 = covers.iter().map(|cover| cover.length).sum();
+    let made: u64 = regions.iter().map(|region| region.target.end - region.target.start).sum();
+    let uncovered: u64 = regions.iter().map(Region::uncovered_bytes).sum();
+    length.saturating_sub(covered).saturating_sub(made) + uncovered
+}
+
 impl Region {
+    /// Bytes of what it makes, before it is compressed, that no cover makes.
+    pub(crate) fn uncovered_bytes(&self) -> u64 {
+        match &self.transform {
+            Transform::Deflate(deflate) => deflate.content.uncovered_bytes(deflate.plain_bytes),
+            Transform::References(references) => {
+                references.uncovered_bytes(self.target.end - self.target.start)
+            }
+        }
+    }
+
     /// Memory that the region takes at most while it is made.
     pub fn resident_bytes(&self) -> u64 {
         match &self.transform {

@@ -94,6 +94,7 @@ fn coded(bases: &[Vec<u8>], target: &Vec<u8>, compression: Compression) -> Vec<u
         memory_bytes: 64 << 20,
         aim: Aim::Differences,
         region_bytes: 5 << 20,
+        largest_region_bytes: 5 << 20,
         effort: Effort::Default,
     };
     let matched = match_layer(target, &index, &options).unwrap();
@@ -195,6 +196,7 @@ fn exact_round_trip(bases: &[Vec<u8>], target: &Vec<u8>) -> Vec<u8> {
         memory_bytes: 64 << 20,
         aim: Aim::ExactRuns,
         region_bytes: 0,
+        largest_region_bytes: 0,
         effort: Effort::Default,
     };
     let matched = match_layer(target, &index, &options).unwrap();

@@ -76,7 +76,13 @@ fn apply(delta: &[u8]) -> Result<Vec<u8>, DecodeError> {
 fn matched(target: &Vec<u8>, base: &Vec<u8>, effort: Effort) -> Content {
     let index = FileIndex::build(&[base], &[target]).unwrap();
     let aim = Aim::Differences;
-    let options = MatchOptions { memory_bytes: 64 << 20, aim, region_bytes: 5 << 20, effort };
+    let options = MatchOptions {
+        memory_bytes: 64 << 20,
+        aim,
+        region_bytes: 5 << 20,
+        largest_region_bytes: 5 << 20,
+        effort,
+    };
     match_layer(target, &index, &options).unwrap()
 }
 

@@ -206,7 +206,13 @@ fn a_large_executable_is_predicted_in_little_memory() {
     let matched = |region_bytes: u64, effort| {
         let index = FileIndex::build(&[&old as &dyn ReadAt], &[&new]).unwrap();
         let aim = Aim::Differences;
-        let options = MatchOptions { memory_bytes: 14 << 20, aim, region_bytes, effort };
+        let options = MatchOptions {
+            memory_bytes: 14 << 20,
+            aim,
+            region_bytes,
+            largest_region_bytes: region_bytes,
+            effort,
+        };
         match_layer(&new, &index, &options).unwrap()
     };
     for effort in [Effort::Fast, Effort::Default] {

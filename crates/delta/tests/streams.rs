@@ -124,8 +124,13 @@ fn round_trip_within(
     region_bytes: u64,
 ) -> Made {
     let index = FileIndex::build(&[base], &[target]).unwrap();
-    let options =
-        MatchOptions { memory_bytes, aim: Aim::Differences, region_bytes, effort: Effort::Default };
+    let options = MatchOptions {
+        memory_bytes,
+        aim: Aim::Differences,
+        region_bytes,
+        largest_region_bytes: region_bytes,
+        effort: Effort::Default,
+    };
     let content = match_layer(target, &index, &options).unwrap();
     check(&content, target.size());
     let origin = Origin::Layer { diff_id: [1; 32], size: base.size() };
@@ -273,6 +278,30 @@ fn what_nothing_is_like_is_compressed_better() {
 }
 
 #[test]
+fn a_large_region_is_kept_where_it_saves_more_than_windows_do() {
+    let (old, new) = (gzip(&text(3000, "before")), gzip(&text(3000, "after")));
+    let noise: Vec<u8> =
+        (0..1_000_000u32).map(|i| (i.wrapping_mul(i) ^ (i >> 3)).to_be_bytes()[1]).collect();
+    let base = tar(&[("a.gz", &old)]);
+    let alone = tar(&[("a.gz", &new)]);
+    let among_others = tar(&[("a.gz", &new), ("noise", &noise)]);
+    let regions = |target: &Vec<u8>, largest_region_bytes| {
+        let index = FileIndex::build(&[&base], &[target]).unwrap();
+        let options = MatchOptions {
+            memory_bytes: 256 << 20,
+            aim: Aim::Differences,
+            region_bytes: 200 << 10,
+            largest_region_bytes,
+            effort: Effort::Default,
+        };
+        count(&match_layer(target, &index, &options).unwrap()).0
+    };
+    assert_eq!(regions(&alone, 200 << 10), 0);
+    assert_eq!(regions(&alone, 5 << 20), 1);
+    assert_eq!(regions(&among_others, 5 << 20), 0);
+}
+
+#[test]
 fn exact_runs_have_no_regions() {
     let base = tar(&[("a.gz", &gzip(&text(900, "one")))]);
     let target = tar(&[("a.gz", &gzip(&text(900, "two")))]);
@@ -281,6 +310,7 @@ fn exact_runs_have_no_regions() {
         memory_bytes: 64 << 20,
         aim: Aim::ExactRuns,
         region_bytes: 0,
+        largest_region_bytes: 0,
         effort: Effort::Default,
     };
     assert!(match_layer(&target, &index, &options).unwrap().regions.is_empty());

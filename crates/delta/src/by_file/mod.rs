@@ -7,6 +7,7 @@
 mod budget;
 mod index;
 mod large;
+mod large_regions;
 mod likeness;
 mod names;
 mod old_streams;
@@ -44,6 +45,15 @@ pub struct MatchOptions {
     /// Memory that making one region may take on the device, in bytes: what takes more is matched
     /// without a transform. 0 where the encoding has none.
     pub region_bytes: u64,
+    /// The same for what is inflated, where the windows of the compression are better made smaller than
+    /// the region left out.
+    pub largest_region_bytes: u64,
+}
+
+impl MatchOptions {
+    fn without_large_regions(&self) -> Self {
+        Self { largest_region_bytes: self.region_bytes, ..*self }
+    }
 }
 
 /// What covers are for.
@@ -69,7 +79,9 @@ pub fn match_layer(
     let pairs: Vec<Pair> = (map.members.iter().zip(&choices))
         .filter_map(|(member, choice)| Pair::of(&sides, member, choice))
         .collect();
-    let mut matched = pairs::match_all(&sides, &pairs, options)?.into_iter();
+    let matched = pairs::match_all(&sides, &pairs, options)?;
+    let matched = large_regions::keep_if_worthwhile(&sides, &pairs, matched, options)?;
+    let mut matched = matched.into_iter();
 
     let mut covers = CoverList::default();
     let mut regions = Vec::new();
@@ -116,6 +128,7 @@ pub fn match_files(
     wanted: &[Range<u64>],
     options: &MatchOptions,
 ) -> Result<Vec<MatchedFile>, MatchError> {
+    let options = &options.without_large_regions();
     let (map, choices) = choose(target, index, options)?;
     let sides = Sides { target, map: &map, index };
     let is_wanted = |member: &Member| {

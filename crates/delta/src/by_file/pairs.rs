@@ -22,7 +22,11 @@ use crate::tar_map::Member;
 /// An exact run that is shorter costs a copying encoding as much as its bytes do.
 const MIN_EXACT_BYTES: usize = 16;
 
+/// What needs more than one part in so many of the budget leaves other threads idle.
+const LARGE_OF_BUDGET: u64 = 4;
+
 /// A new file, and the old one that it is to be matched with, if there is one.
+#[derive(Clone)]
 pub(super) struct Pair {
     pub(super) new: Range<u64>,
     pub(super) old: Option<FileRef>,
@@ -86,7 +90,12 @@ fn match_large(
     }))
 }
 
-/// A file that may hold streams and that the budget does not allow to be matched by them at once.
+/// Whether so much of the budget is needed that streams are better worked on at once than files.
+fn is_large(streams: &StreamPair<'_>, budget: &Budget) -> bool {
+    streams.memory_bytes() > budget.total() / LARGE_OF_BUDGET
+}
+
+/// A file that may hold streams and takes too much of the budget to be matched by them at once.
 fn large_stream_pair<'a>(
     sides: &Sides<'_, '_>,
     pair: &'a Pair,
@@ -94,7 +103,7 @@ fn large_stream_pair<'a>(
     budget: &Budget,
 ) -> Result<Option<StreamPair<'a>>, MatchError> {
     let streams = stream_pair(sides, pair, options)?;
-    Ok(streams.filter(|streams| !budget.allows(streams.memory_bytes())))
+    Ok(streams.filter(|streams| is_large(streams, budget)))
 }
 
 /// The pair, if it is of a file that may hold streams.
@@ -136,10 +145,10 @@ fn match_pair(
     budget: &Budget,
 ) -> Result<PairMatch, MatchError> {
     if let Some(streams) = stream_pair(sides, pair, options)? {
-        let needed = streams.memory_bytes();
-        if !budget.allows(needed) {
+        if is_large(&streams, budget) {
             return Ok(PairMatch::default());
         }
+        let needed = streams.memory_bytes();
         if let Some(found) = budget.with(needed, || streams.match_whole(sides))? {
             return Ok(found);
         }

@@ -20,8 +20,8 @@ impl<'a> StreamPair<'a> {
     pub(super) fn new(sides: &Sides<'_, '_>, pair: &'a Pair, options: &MatchOptions) -> Self {
         let old_bytes = pair.old.map_or(0, |old| length(&sides.member(old).data));
         let most = length(&pair.new).max(old_bytes).saturating_mul(MAX_RATIO);
-        let plain_bytes = options.region_bytes.min(most);
-        let (region_bytes, effort) = (options.region_bytes, options.effort);
+        let region_bytes = options.largest_region_bytes.max(options.region_bytes);
+        let (plain_bytes, effort) = (region_bytes.min(most), options.effort);
         Self { pair, old_bytes, limits: StreamLimits { region_bytes, plain_bytes, effort } }
     }
 

@@ -102,10 +102,19 @@ pub(super) fn match_streams_within(
 
 /// Memory that [`match_streams`] takes.
 pub(super) fn memory_bytes(old_bytes: u64, new_bytes: u64, limits: &StreamLimits) -> u64 {
-    // Both what is analysed and what is inflated may hold streams again.
-    let of_stream = limits.plain_bytes.saturating_mul(BYTES_PER_BYTE * u64::from(MAX_DEPTH));
-    let of_files = byte_match::memory_bytes(old_bytes, new_bytes);
-    of_files.saturating_add(old_bytes + new_bytes).saturating_add(of_stream) + (2 << 20)
+    let of_streams = memory_of_streams(limits.plain_bytes, limits.plain_bytes);
+    memory_of_files(old_bytes, new_bytes).saturating_add(of_streams)
+}
+
+fn memory_of_files(old_bytes: u64, new_bytes: u64) -> u64 {
+    let matching = byte_match::memory_bytes(old_bytes, new_bytes);
+    matching.saturating_add(old_bytes).saturating_add(new_bytes) + (2 << 20)
+}
+
+/// What a stream takes that holds `plain_bytes`, and streams that hold so many.
+fn memory_of_streams(plain_bytes: u64, within_bytes: u64) -> u64 {
+    let of_inner = within_bytes.saturating_mul(u64::from(MAX_DEPTH) - 1);
+    plain_bytes.saturating_add(of_inner).saturating_mul(BYTES_PER_BYTE)
 }
 
 #[derive(Clone, Copy)]
@@ -213,10 +222,11 @@ impl FileMatch<'_> {
     ) -> Result<Option<(Region, usize)>, MatchError> {
         let Some(budget) = self.budget else { return self.region(stream, old) };
         let plain_bytes = stream.plain_bytes.max(old.map_or(0, |(_, like)| like.plain_bytes));
-        let ratio = if self.holds_streams(stream)? { MAX_RATIO } else { 1 };
+        let ratio = if self.holds_streams(stream)? { MAX_RATIO } else { 0 };
         let within = self.limits.plain_bytes.min(plain_bytes.saturating_mul(ratio));
         let limits = StreamLimits { plain_bytes: within, ..self.limits };
-        let needed = memory_bytes(plain_bytes, plain_bytes, &limits);
+        let of_stream = memory_of_streams(plain_bytes, within);
+        let needed = memory_of_files(plain_bytes, plain_bytes).saturating_add(of_stream);
         if !budget.allows(needed) {
             return Ok(None);
         }

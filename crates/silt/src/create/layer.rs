@@ -115,25 +115,26 @@ impl<'a> Maker<'a> {
         target: &SourceLayer,
         index: &FileIndex<'_>,
     ) -> Result<LayerReport, CreateError> {
-        let region_bytes = region_bytes(self.options);
-        match self.attempt_with(target, index, region_bytes) {
-            Err(error) if region_bytes > 0 && error.is_of_encoding() => {
-                self.attempt_with(target, index, 0)
+        let has_regions = region_bytes(self.options) > 0;
+        match self.attempt_with(target, index, has_regions) {
+            Err(error) if has_regions && error.is_of_encoding() => {
+                self.attempt_with(target, index, false)
             }
             report => report,
         }
     }
 
-    /// Matches, encodes and proves, with regions that take at most so much memory on the device.
+    /// Matches, encodes and proves.
     fn attempt_with(
         &self,
         target: &SourceLayer,
         index: &FileIndex<'_>,
-        region_bytes: u64,
+        has_regions: bool,
     ) -> Result<LayerReport, CreateError> {
         let matched = |level| {
             let options = match_options(self.options, level);
-            match_layer(target, index, &MatchOptions { region_bytes, ..options })
+            let without = MatchOptions { region_bytes: 0, largest_region_bytes: 0, ..options };
+            match_layer(target, index, if has_regions { &options } else { &without })
         };
         match (self.options.level, self.options.format) {
             (Level::Best, DeltaFormat::Silt) => {

@@ -62,6 +62,9 @@ pub(super) fn encode_options(options: &DeltaOptions, compression: Compression) -
     }
 }
 
+/// What a device needs beside a region at least: a frame, and small windows.
+const SMALLEST_REST_BYTES: u64 = 5 << 20;
+
 /// How layers are matched. What is left of the memory pays for the buffers of compression.
 pub(super) fn match_options(options: &DeltaOptions, level: Level) -> MatchOptions {
     let aim = match options.format {
@@ -74,10 +77,17 @@ pub(super) fn match_options(options: &DeltaOptions, level: Level) -> MatchOption
         Level::Best => Effort::Best,
     };
     let memory_bytes = options.memory_bytes / 4 * 3;
-    MatchOptions { memory_bytes, aim, region_bytes: region_bytes(options), effort }
+    let region_bytes = region_bytes(options);
+    let largest_region_bytes = match level {
+        // Contexts of zstd leave no room.
+        Level::Fast => region_bytes,
+        _ if region_bytes == 0 => 0,
+        _ => options.apply_memory_bytes.saturating_sub(SMALLEST_REST_BYTES).max(region_bytes),
+    };
+    MatchOptions { memory_bytes, aim, region_bytes, largest_region_bytes, effort }
 }
 
-/// What a region may take of the memory that is promised: the rest is for windows and a frame.
+/// What a region may take of the memory that is promised, as a rule: the rest is for windows and a frame.
 pub(super) fn region_bytes(options: &DeltaOptions) -> u64 {
     match options.format {
         DeltaFormat::Silt => options.apply_memory_bytes / 16 * 5,
