@@ -33,7 +33,7 @@ impl FileRef {
 }
 
 /// 128 bits of contents: enough to tell files apart; what is built on it is proved by decoding.
-pub(super) type ContentHash = u128;
+type ContentHash = u128;
 
 /// Of files that share contents, a path, or a name without versions, at most so many are looked at.
 const MAX_CANDIDATES: usize = 256;

@@ -1,28 +1,29 @@
 //! The deflate streams of an old file, found by name and by their bytes.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::HashSet;
 
-use super::index::{ContentHash, hash_range};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::index::hash_range;
 use super::names::{base_name, shared_components, without_versions};
 use crate::deflate::Stream;
 use crate::read_at::{ReadAt, ReadError};
 
+/// Of streams that share a base name, at most so many are looked at.
+const MAX_CANDIDATES: usize = 32;
+
 /// The streams of an old file.
 pub(super) struct OldStreams<'a> {
     streams: &'a [Stream],
-    by_bytes: HashMap<ContentHash, &'a Stream>,
-    /// Of those that are found by their bytes: the hash of each, by where it starts, and their lengths.
-    hashes: HashMap<u64, ContentHash>,
-    lengths: HashSet<u64>,
-    by_name: HashMap<&'a [u8], &'a Stream>,
+    /// By their bytes, those alone that have the length of a wanted one.
+    by_bytes: ByHash,
+    by_name: ByHash,
     /// By name without versions.
-    by_plain_name: HashMap<Vec<u8>, &'a Stream>,
+    by_plain_name: ByHash,
     /// By what comes after the last slash, without versions.
-    by_base_name: HashMap<Vec<u8>, Vec<&'a Stream>>,
+    by_base_name: ByHash,
 }
-
-/// Of streams that share a base name, at most so many are looked at.
-const MAX_CANDIDATES: usize = 32;
 
 impl<'a> OldStreams<'a> {
     /// Those of `file`, of which some may be among `wanted`, byte by byte. Fails where it cannot be read.
@@ -32,63 +33,49 @@ impl<'a> OldStreams<'a> {
         wanted: &[Stream],
     ) -> Result<Self, ReadError> {
         let lengths: HashSet<u64> = wanted.iter().map(length).collect();
-        let (mut by_bytes, mut hashes) = (HashMap::new(), HashMap::new());
-        // Of those that share a name or their bytes the first is found.
-        let each = || streams.iter().rev();
-        for stream in each().filter(|stream| lengths.contains(&length(stream))) {
-            let hash = hash_range(file, &stream.range)?;
-            by_bytes.insert(hash, stream);
-            hashes.insert(stream.range.start, hash);
+        let mut by_bytes = Vec::new();
+        for (number, stream) in (0..).zip(streams).filter(|(_, s)| lengths.contains(&length(s))) {
+            by_bytes.push((hash_bytes(file, stream)?, number));
         }
-        let mut by_base_name: HashMap<_, Vec<_>> = HashMap::new();
-        for stream in streams {
-            let name = without_versions(base_name(&stream.name));
-            by_base_name.entry(name).or_default().push(stream);
-        }
+        let named = |name: fn(&Stream) -> u64| {
+            ByHash::of((0..).zip(streams).map(|(number, stream)| (name(stream), number)).collect())
+        };
         Ok(Self {
             streams,
-            by_base_name,
-            lengths: by_bytes.values().map(|stream| length(stream)).collect(),
-            by_bytes,
-            hashes,
-            by_name: each().map(|stream| (stream.name.as_slice(), stream)).collect(),
-            by_plain_name: each().map(|s| (without_versions(&s.name), s)).collect(),
+            by_bytes: ByHash::of(by_bytes),
+            by_name: named(|stream| xxh3_64(&stream.name)),
+            by_plain_name: named(|stream| xxh3_64(&without_versions(&stream.name))),
+            by_base_name: named(|stream| xxh3_64(base_name(&without_versions(&stream.name)))),
         })
     }
 
     /// Memory that it takes beside the list of streams.
     pub(super) fn memory_bytes(streams: &[Stream]) -> u64 {
-        const EACH: usize = size_of::<(ContentHash, &Stream)>()
-            + size_of::<(u64, ContentHash)>()
-            + size_of::<u64>()
-            + size_of::<(&[u8], &Stream)>()
-            + size_of::<(Vec<u8>, &Stream)>()
-            + size_of::<(Vec<u8>, Vec<&Stream>)>()
-            + size_of::<[&Stream; 2]>();
-        // Tables grow to twice their length.
-        (streams.len() * 2 * EACH + 2 * name_bytes(streams)) as u64
+        // Four lists, of which the one of some streams may be twice as long as is needed; lengths.
+        const EACH: usize = 5 * size_of::<(u64, u32)>() + 2 * size_of::<u64>();
+        (streams.len() * EACH) as u64
     }
 
     /// The stream of the same name, or of the same but for versions, or the nearest one of the same base name.
     pub(super) fn like(&self, new: &Stream) -> Option<&'a Stream> {
-        if let Some(stream) = self.by_name.get(new.name.as_slice()) {
-            return Some(stream);
-        }
+        let first = |index: &ByHash, hash| index.all(hash).next().map(|i| self.stream(i));
         let name = without_versions(&new.name);
         // Members of gzip files are numbered: a file's only one is like the only one.
         let only = || self.streams.first().filter(|_| self.streams.len() == 1);
-        let by_plain_name = self.by_plain_name.get(&name).copied();
-        by_plain_name.or_else(|| self.namesake(new, &name)).or_else(only)
+        first(&self.by_name, xxh3_64(&new.name))
+            .or_else(|| first(&self.by_plain_name, xxh3_64(&name)))
+            .or_else(|| self.namesake(new, &name))
+            .or_else(only)
     }
 
     /// Of the streams with the base name of `new`, the one whose path and size are the nearest.
     fn namesake(&self, new: &Stream, name: &[u8]) -> Option<&'a Stream> {
-        let streams = self.by_base_name.get(base_name(name))?;
-        let rank = |old: &&&Stream| {
+        let rank = |old: &&Stream| {
             let shared = shared_components(name, &without_versions(&old.name));
-            (shared, std::cmp::Reverse(old.plain_bytes.abs_diff(new.plain_bytes)))
+            (shared, Reverse(old.plain_bytes.abs_diff(new.plain_bytes)))
         };
-        streams.iter().take(MAX_CANDIDATES).max_by_key(rank).copied()
+        let namesakes = self.by_base_name.all(xxh3_64(base_name(name))).take(MAX_CANDIDATES);
+        namesakes.map(|number| self.stream(number)).max_by_key(rank)
     }
 
     /// A stream of the very bytes of `new`, a stream of `file`: `like`, if it is one.
@@ -98,24 +85,57 @@ impl<'a> OldStreams<'a> {
         new: &Stream,
         like: Option<&'a Stream>,
     ) -> Result<Option<&'a Stream>, ReadError> {
-        if !self.lengths.contains(&length(new)) {
+        if self.by_bytes.is_empty() {
             return Ok(None);
         }
-        let hash = hash_range(file, &new.range)?;
-        let is_same = |like: &&Stream| self.hashes.get(&like.range.start) == Some(&hash);
-        Ok(like.filter(is_same).or_else(|| self.by_bytes.get(&hash).copied()))
+        let hash = hash_bytes(file, new)?;
+        let same = |number| self.stream(number);
+        let is_like = |old: &&Stream| like.is_some_and(|like| std::ptr::eq(like, *old));
+        let same_like = self.by_bytes.all(hash).take(MAX_CANDIDATES).map(same).find(is_like);
+        Ok(same_like.or_else(|| self.by_bytes.all(hash).next().map(same)))
+    }
+
+    fn stream(&self, number: u32) -> &'a Stream {
+        &self.streams[number as usize]
+    }
+}
+
+/// Numbers of streams by a hash of something. Two that share one by chance are taken for alike, which costs bytes
+/// of the delta and no more: differences are said in any case.
+struct ByHash(Vec<(u64, u32)>);
+
+impl ByHash {
+    fn of(mut entries: Vec<(u64, u32)>) -> Self {
+        entries.sort_unstable();
+        Self(entries)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All that have the hash, in order.
+    fn all(&self, hash: u64) -> impl Iterator<Item = u32> {
+        let start = self.0.partition_point(|(other, _)| *other < hash);
+        self.0[start..].iter().take_while(move |(other, _)| *other == hash).map(|(_, i)| *i)
     }
 }
 
 /// Memory that a list of streams takes.
 pub(super) fn list_bytes(streams: &[Stream]) -> u64 {
-    (size_of_val(streams) * 2 + name_bytes(streams)) as u64
+    let names: usize = streams.iter().map(|stream| stream.name.len() + ALLOCATED_BYTES).sum();
+    // A vector grows to twice its length.
+    (size_of_val(streams) * 2 + names) as u64
 }
 
-fn name_bytes(streams: &[Stream]) -> usize {
-    streams.iter().map(|stream| stream.name.len()).sum()
-}
+/// What an allocation takes beside its bytes.
+const ALLOCATED_BYTES: usize = 24;
 
 fn length(stream: &Stream) -> u64 {
     stream.range.end - stream.range.start
+}
+
+fn hash_bytes(file: &dyn ReadAt, stream: &Stream) -> Result<u64, ReadError> {
+    let hash = hash_range(file, &stream.range)?;
+    Ok(u64::try_from(hash >> 64).unwrap_or_default())
 }

@@ -95,8 +95,10 @@ pub(super) fn match_streams_within(
     let (streams, old_streams) = file.find()?;
     let lists = list_bytes(&streams) + list_bytes(&old_streams);
     let lists = lists + OldStreams::memory_bytes(&old_streams);
-    let kept = lists.saturating_add(memory_bytes / KEPT_OF_BUDGET);
-    let budget = Budget::new(memory_bytes.saturating_sub(kept));
+    if lists > memory_bytes / 2 {
+        return Ok(None);
+    }
+    let budget = Budget::new(memory_bytes - lists - memory_bytes / KEPT_OF_BUDGET);
     FileMatch { budget: Some(&budget), ..file }.match_found(&streams, &old_streams)
 }
 

@@ -29,7 +29,7 @@ const MAX_EXCESS_BYTES: u64 = 4 << 10;
 /// Archives that are stored in archives are opened to this depth.
 const MAX_STORED_DEPTH: usize = 3;
 /// More streams are not looked for in one file …
-const MAX_STREAMS: usize = 1 << 16;
+const MAX_STREAMS: usize = 1 << 17;
 /// … nor in more archives: they may hold one another.
 const MAX_ARCHIVES: usize = 1 << 12;
 /// More entries are not looked at …
