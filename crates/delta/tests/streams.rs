@@ -246,6 +246,30 @@ fn jars_in_jars_are_matched_entry_by_entry() {
     assert!(in_less.report.delta_bytes > with);
 }
 
+/// Files that others wrote: an archive in an archive and a comment at the end, numbers of 64 bits, a header with all
+/// fields, an image.
+#[test]
+fn streams_are_found_whoever_wrote_the_file() {
+    for (file, names) in [
+        ("zip", &[&b"a/b.txt"[..], b"lib.jar!c.class", b"deep.jar"][..]),
+        ("zip64", &[b"a"]),
+        ("gzip", &[&[0; 4], &[1, 0, 0, 0]]),
+        ("png", &[b"IDAT"]),
+    ] {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/deflate_streams");
+        let file = std::fs::read(std::path::Path::new(path).join(file)).unwrap();
+        let streams = find(&file, LIMIT).unwrap();
+        let found: Vec<&[u8]> = streams.iter().map(|stream| &stream.name[..]).collect();
+        assert_eq!(found, names);
+        for stream in &streams {
+            let (plain, length) =
+                delta::deflate::inflate(&file, stream.range.start, stream.plain_bytes).unwrap();
+            assert_eq!(length, stream.range.end - stream.range.start);
+            assert_eq!(plain.len() as u64, stream.plain_bytes);
+        }
+    }
+}
+
 #[test]
 fn an_entry_finds_its_like_in_another_folder() {
     let class = |word| text(2000, word);

@@ -19,6 +19,7 @@ pub mod reframe;
 pub mod sections;
 mod signed;
 mod stores;
+mod streams;
 mod tars;
 
 pub use native::{input_of_an_executable, input_of_streams};
@@ -39,6 +40,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "archive_documents", run: archives::documents },
     Target { name: "compression", run: compression::compression },
     Target { name: "config", run: documents::config },
+    Target { name: "deflate_streams", run: streams::deflate_streams },
     Target { name: "device_files", run: signed::device_files },
     Target { name: "layout_directory", run: archives::layout_directory },
     Target { name: "librsync_delta", run: deltas::librsync_delta },
