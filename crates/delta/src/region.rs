@@ -131,6 +131,16 @@ pub(crate) fn uncovered_bytes(length: u64, covers: &[Cover], regions: &[Region])
 }
 
 impl Region {
+    /// Memory that it takes while it waits to be encoded, nearly.
+    pub(crate) fn own_bytes(&self) -> u64 {
+        match &self.transform {
+            Transform::Deflate(deflate) => deflate.own_bytes(),
+            Transform::References(references) => {
+                references.cover_count() * size_of::<RegionCover>() as u64
+            }
+        }
+    }
+
     /// Bytes of what it makes, before it is compressed, that no cover makes.
     pub(crate) fn uncovered_bytes(&self) -> u64 {
         match &self.transform {
@@ -172,6 +182,13 @@ impl References {
 }
 
 impl Deflate {
+    fn own_bytes(&self) -> u64 {
+        let Content { covers, regions, .. } = &self.content;
+        let of_regions: u64 = regions.iter().map(Region::own_bytes).sum();
+        let of_covers = covers.len() * size_of::<Cover>() + size_of::<Region>();
+        of_regions + (of_covers + self.corrections.len()) as u64
+    }
+
     fn resident_bytes(&self) -> u64 {
         let inflated: u64 = self.inflated.iter().map(|member| member.plain_bytes).sum();
         let inflating = inflated + deflate::INFLATE_STATE_BYTES;

@@ -289,6 +289,55 @@ fn an_entry_finds_its_like_in_another_folder() {
     assert!(found * 3 < without, "{found} {without}");
 }
 
+/// Many folders each have a file of the same name.
+#[test]
+fn an_entry_finds_its_like_in_the_folder_of_the_same_name() {
+    let archive = |above: &str, word: &str| {
+        let class = |folder: usize| text(300 + folder, &format!("{word}{folder}"));
+        // Numbers would be taken for versions.
+        let folders = ('a'..='h').flat_map(|a| ('p'..='t').map(move |b| [a, b]));
+        let folders = folders.map(String::from_iter);
+        let names: Vec<_> =
+            folders.map(|folder| format!("{above}/{folder}/package.class")).collect();
+        let classes: Vec<_> = (0..40).map(class).collect();
+        let entries: Vec<_> =
+            names.iter().zip(&classes).map(|(name, class)| (&name[..], &class[..], true)).collect();
+        zip(&entries)
+    };
+    let base = tar(&[("app.jar", &archive("javax", "before"))]);
+    let target = tar(&[("app.jar", &archive("jakarta", "after"))]);
+    let content = round_trip(&base, &target, 5 << 20).content;
+    let like = content.regions.iter().map(|region| match &region.transform {
+        Transform::Deflate(deflate) => deflate.inflated[0].at,
+        Transform::References(_) => panic!("no executable"),
+    });
+    let like: Vec<u64> = like.collect();
+    assert_eq!(like.len(), 40);
+    assert!(like.is_sorted_by(|a, b| a < b), "{like:?}");
+}
+
+#[test]
+fn an_archive_whose_lists_are_too_long_is_matched_as_bytes() {
+    let archive = |word: &str| {
+        let names: Vec<_> = (0..2500).map(|i| format!("{i:0100}.txt")).collect();
+        let noise: Vec<_> = (0..2500u32)
+            .map(|i| (0..90).map(|j| (i + j).wrapping_mul(0x9e37_79b1).to_be_bytes()[0]).collect())
+            .collect::<Vec<Vec<u8>>>();
+        let mut entries: Vec<_> =
+            names.iter().zip(&noise).map(|(name, noise)| (&name[..], &noise[..], true)).collect();
+        entries[1000].1 = word.as_bytes();
+        zip(&entries)
+    };
+    let base = tar(&[("a.zip", &archive("before"))]);
+    let target = tar(&[("a.zip", &archive("after"))]);
+    let sent = |memory_bytes, region_bytes| {
+        let made = round_trip_within(memory_bytes, &base, &target, region_bytes);
+        made.content.uncovered_bytes(target.size())
+    };
+    assert!(sent(12 << 20, 5 << 20) <= sent(12 << 20, 0));
+    assert!(sent(12 << 20, 0) < 10_000);
+}
+
 #[test]
 fn what_nothing_is_like_is_compressed_better() {
     let stream = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/deflate/gzip-9");

@@ -12,6 +12,8 @@ use crate::read_at::{ReadAt, ReadError};
 
 /// Of streams that share a base name, at most so many are looked at.
 const MAX_CANDIDATES: usize = 32;
+/// What has a longer name is looked for by the whole of it alone.
+const MAX_NAME_BYTES: usize = 512;
 
 /// The streams of an old file.
 pub(super) struct OldStreams<'a> {
@@ -21,7 +23,8 @@ pub(super) struct OldStreams<'a> {
     by_name: ByHash,
     /// By name without versions.
     by_plain_name: ByHash,
-    /// By what comes after the last slash, without versions.
+    /// By the last two components, without versions, and by the last one.
+    by_last_two: ByHash,
     by_base_name: ByHash,
 }
 
@@ -45,14 +48,15 @@ impl<'a> OldStreams<'a> {
             by_bytes: ByHash::of(by_bytes),
             by_name: named(|stream| xxh3_64(&stream.name)),
             by_plain_name: named(|stream| xxh3_64(&without_versions(&stream.name))),
+            by_last_two: named(|stream| xxh3_64(last_two(&without_versions(&stream.name)))),
             by_base_name: named(|stream| xxh3_64(base_name(&without_versions(&stream.name)))),
         })
     }
 
     /// Memory that it takes beside the list of streams.
     pub(super) fn memory_bytes(streams: &[Stream]) -> u64 {
-        // Four lists, of which the one of some streams may be twice as long as is needed; lengths.
-        const EACH: usize = 5 * size_of::<(u64, u32)>() + 2 * size_of::<u64>();
+        // Five lists, of which the one of some streams may be twice as long as is needed; lengths.
+        const EACH: usize = 6 * size_of::<(u64, u32)>() + 2 * size_of::<u64>();
         (streams.len() * EACH) as u64
     }
 
@@ -68,14 +72,22 @@ impl<'a> OldStreams<'a> {
             .or_else(only)
     }
 
-    /// Of the streams with the base name of `new`, the one whose path and size are the nearest.
+    /// Of the first streams with the folder and the base name of `new`, or the base name alone, the one whose path
+    /// and size are the nearest.
     fn namesake(&self, new: &Stream, name: &[u8]) -> Option<&'a Stream> {
+        if new.name.len() > MAX_NAME_BYTES {
+            return None;
+        }
         let rank = |old: &&Stream| {
             let shared = shared_components(name, &without_versions(&old.name));
             (shared, Reverse(old.plain_bytes.abs_diff(new.plain_bytes)))
         };
-        let namesakes = self.by_base_name.all(xxh3_64(base_name(name))).take(MAX_CANDIDATES);
-        namesakes.map(|number| self.stream(number)).max_by_key(rank)
+        let nearest = |numbers: &mut dyn Iterator<Item = u32>| {
+            let namesakes = numbers.take(MAX_CANDIDATES).map(|number| self.stream(number));
+            namesakes.filter(|old| old.name.len() <= MAX_NAME_BYTES).max_by_key(rank)
+        };
+        nearest(&mut self.by_last_two.all(xxh3_64(last_two(name))))
+            .or_else(|| nearest(&mut self.by_base_name.all(xxh3_64(base_name(name)))))
     }
 
     /// A stream of the very bytes of `new`, a stream of `file`: `like`, if it is one.
@@ -98,6 +110,13 @@ impl<'a> OldStreams<'a> {
     fn stream(&self, number: u32) -> &'a Stream {
         &self.streams[number as usize]
     }
+}
+
+/// The last two components of a path.
+fn last_two(path: &[u8]) -> &[u8] {
+    let above = (path.len() - base_name(path).len()).saturating_sub(1);
+    let parent = base_name(&path[..above]).len();
+    &path[above - parent..]
 }
 
 /// Numbers of streams by a hash of something. Two that share one by chance are taken for alike, which costs bytes
@@ -138,4 +157,16 @@ fn length(stream: &Stream) -> u64 {
 fn hash_bytes(file: &dyn ReadAt, stream: &Stream) -> Result<u64, ReadError> {
     let hash = hash_range(file, &stream.range)?;
     Ok(u64::try_from(hash >> 64).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_two_components_are_taken() {
+        for (path, end) in [("a/b/c", "b/c"), ("b/c", "b/c"), ("c", "c"), ("/c", "/c"), ("", "")] {
+            assert_eq!(last_two(path.as_bytes()), end.as_bytes(), "{path}");
+        }
+    }
 }

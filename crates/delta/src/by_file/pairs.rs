@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::budget::Budget;
 use super::index::FileRef;
 use super::large::match_large_executables;
-use super::stream_pairs::StreamPair;
+use super::stream_pairs::{Attempt, StreamPair};
 use super::windows::match_in_windows;
 use super::{Aim, Choice, Counterpart, MatchOptions, Sides};
 use crate::block_match::MatchError;
@@ -21,9 +21,6 @@ use crate::tar_map::Member;
 
 /// An exact run that is shorter costs a copying encoding as much as its bytes do.
 const MIN_EXACT_BYTES: usize = 16;
-
-/// What needs more than one part in so many of the budget leaves other threads idle.
-const LARGE_OF_BUDGET: u64 = 4;
 
 /// A new file, and the old one that it is to be matched with, if there is one.
 #[derive(Clone)]
@@ -52,7 +49,7 @@ pub(super) struct PairMatch {
     pub(super) regions: Vec<Region>,
 }
 
-/// How each pair matches, in order. A pair that the budget does not allow does not at all.
+/// How each pair matches, in order.
 pub(super) fn match_all(
     sides: &Sides<'_, '_>,
     pairs: &[Pair],
@@ -60,50 +57,34 @@ pub(super) fn match_all(
 ) -> Result<Vec<PairMatch>, MatchError> {
     let budget = Budget::new(options.memory_bytes);
     let matched = pairs.par_iter().map(|pair| match_pair(sides, pair, options, &budget));
-    let mut matched = matched.collect::<Result<Vec<_>, _>>()?;
-    // Each of these has the budget for itself.
-    for (pair, matched) in pairs.iter().zip(&mut matched) {
-        if let Some(found) = match_large(sides, pair, options, &budget)? {
-            *matched = found;
-        }
-    }
-    Ok(matched)
+    let matched = matched.collect::<Result<Vec<_>, _>>()?;
+    let finish = |(pair, matched): (&Pair, Option<PairMatch>)| match matched {
+        Some(found) => Ok(found),
+        // Each of these has the budget for itself.
+        None => match_alone(sides, pair, options, &budget),
+    };
+    pairs.iter().zip(matched).map(finish).collect()
 }
 
-/// Matches a file that the budget does not allow to be taken apart at once; `None` where it is none.
-fn match_large(
+/// Matches a file that the budget does not allow to be taken apart beside others.
+fn match_alone(
     sides: &Sides<'_, '_>,
     pair: &Pair,
     options: &MatchOptions,
     budget: &Budget,
-) -> Result<Option<PairMatch>, MatchError> {
-    if let Some(streams) = large_stream_pair(sides, pair, options, budget)? {
-        return match streams.match_within(options.memory_bytes, sides)? {
-            Some(found) => Ok(Some(found)),
-            None => match_plain(sides, pair, options, budget).map(Some),
-        };
+) -> Result<PairMatch, MatchError> {
+    if let Some(streams) = stream_pair(sides, pair, options)?
+        && let Some(found) = streams.match_alone(sides, options.memory_bytes)?
+    {
+        return Ok(found);
     }
-    let Some(old) = large_executable(sides, pair, options, budget)? else { return Ok(None) };
-    Ok(Some(match match_large_executables(sides, &pair.new, old, options) {
-        Some(found) => found,
-        None => plain(match_in_windows(sides, &pair.new, old, options, budget)?),
-    }))
-}
-
-/// Whether so much of the budget is needed that streams are better worked on at once than files.
-fn is_large(streams: &StreamPair<'_>, budget: &Budget) -> bool {
-    streams.memory_bytes() > budget.total() / LARGE_OF_BUDGET
-}
-
-/// A file that may hold streams and takes too much of the budget to be matched by them at once.
-fn large_stream_pair<'a>(
-    sides: &Sides<'_, '_>,
-    pair: &'a Pair,
-    options: &MatchOptions,
-    budget: &Budget,
-) -> Result<Option<StreamPair<'a>>, MatchError> {
-    let streams = stream_pair(sides, pair, options)?;
-    Ok(streams.filter(|streams| is_large(streams, budget)))
+    if let Some(old) = large_executable(sides, pair, options, budget)? {
+        return Ok(match match_large_executables(sides, &pair.new, old, options) {
+            Some(found) => found,
+            None => plain(match_in_windows(sides, &pair.new, old, options, budget)?),
+        });
+    }
+    match_plain(sides, pair, options, budget)
 }
 
 /// The pair, if it is of a file that may hold streams.
@@ -138,25 +119,24 @@ fn plain(covers: Vec<Cover>) -> PairMatch {
     PairMatch { covers, regions: Vec::new() }
 }
 
+/// Matches a file beside others; `None` where it is better done alone.
 fn match_pair(
     sides: &Sides<'_, '_>,
     pair: &Pair,
     options: &MatchOptions,
     budget: &Budget,
-) -> Result<PairMatch, MatchError> {
+) -> Result<Option<PairMatch>, MatchError> {
     if let Some(streams) = stream_pair(sides, pair, options)? {
-        if is_large(&streams, budget) {
-            return Ok(PairMatch::default());
-        }
-        let needed = streams.memory_bytes();
-        if let Some(found) = budget.with(needed, || streams.match_whole(sides))? {
-            return Ok(found);
+        match streams.match_beside_others(sides, budget)? {
+            Attempt::Matched(found) => return Ok(Some(found)),
+            Attempt::TooLarge => return Ok(None),
+            Attempt::Nothing => {}
         }
     }
     if large_executable(sides, pair, options, budget)?.is_some() {
-        return Ok(PairMatch::default());
+        return Ok(None);
     }
-    match_plain(sides, pair, options, budget)
+    match_plain(sides, pair, options, budget).map(Some)
 }
 
 /// Matches a file without regard to streams in it.

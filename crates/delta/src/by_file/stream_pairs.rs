@@ -1,19 +1,31 @@
 //! Files that may hold deflate streams, matched by them within the budget.
 
+use super::budget::Budget;
 use super::pairs::{Pair, PairMatch, length};
-use super::streams::{
-    MAX_RATIO, Old, StreamLimits, StreamMatch, match_streams, match_streams_within, memory_bytes,
-};
+use super::streams::{FoundStreams, MAX_RATIO, Old, StreamLimits, StreamMatch};
 use super::{MatchOptions, Sides};
 use crate::block_match::MatchError;
 use crate::cover::OriginId;
-use crate::read_at::{Part, ReadAt};
+use crate::read_at::Part;
+
+/// What needs more than one part in so many of the budget is matched alone, its streams side by side.
+const LARGE_OF_BUDGET: u64 = 4;
 
 /// A new file that may hold deflate streams, and the old one.
 pub(super) struct StreamPair<'a> {
     pair: &'a Pair,
     old_bytes: u64,
     limits: StreamLimits,
+}
+
+/// What came of matching a file beside others.
+pub(super) enum Attempt {
+    /// It is made so.
+    Matched(PairMatch),
+    /// There are no streams that are of use.
+    Nothing,
+    /// It takes so much memory that it is better matched alone.
+    TooLarge,
 }
 
 impl<'a> StreamPair<'a> {
@@ -25,40 +37,55 @@ impl<'a> StreamPair<'a> {
         Self { pair, old_bytes, limits: StreamLimits { region_bytes, plain_bytes, effort } }
     }
 
-    /// Memory that [`Self::match_whole`] takes.
-    pub(super) fn memory_bytes(&self) -> u64 {
-        memory_bytes(self.old_bytes, length(&self.pair.new), &self.limits)
-    }
-
-    /// The match of the file by the deflate streams in it; `None` where there are none that are of use.
-    pub(super) fn match_whole(
+    /// Matches the file by the deflate streams in it, one after the other, if that takes little of the budget.
+    pub(super) fn match_beside_others(
         &self,
         sides: &Sides<'_, '_>,
-    ) -> Result<Option<PairMatch>, MatchError> {
-        self.run(sides, |new, old| match_streams(new, old, self.limits))
+        budget: &Budget,
+    ) -> Result<Attempt, MatchError> {
+        let most = budget.total() / LARGE_OF_BUDGET;
+        // Lists of streams are smaller than the files.
+        if self.old_bytes.saturating_add(length(&self.pair.new)) > most {
+            return Ok(Attempt::TooLarge);
+        }
+        let attempt = |found: FoundStreams<'_>| {
+            let needed = found.memory_bytes()?;
+            if needed > most {
+                return Ok(Attempt::TooLarge);
+            }
+            let matched = budget.with(needed, || found.match_one_by_one())?;
+            Ok(matched.map_or(Attempt::Nothing, |found| Attempt::Matched(self.in_layer(found))))
+        };
+        self.with_streams(sides, attempt)
     }
 
-    /// The same for a file that is too large for that, stream by stream in `memory_bytes`.
-    pub(super) fn match_within(
+    /// Matches the file by its streams, side by side in `memory_bytes`; `None` where there are none that are of
+    /// use.
+    pub(super) fn match_alone(
         &self,
+        sides: &Sides<'_, '_>,
         memory_bytes: u64,
-        sides: &Sides<'_, '_>,
     ) -> Result<Option<PairMatch>, MatchError> {
-        self.run(sides, |new, old| match_streams_within(memory_bytes, new, old, self.limits))
+        let matched = |found: FoundStreams<'_>| found.match_side_by_side(memory_bytes);
+        Ok(self.with_streams(sides, matched)?.map(|found| self.in_layer(found)))
     }
 
-    fn run(
+    fn with_streams<T>(
         &self,
         sides: &Sides<'_, '_>,
-        find: impl FnOnce(&dyn ReadAt, Option<Old<'_>>) -> Result<Option<StreamMatch>, MatchError>,
-    ) -> Result<Option<PairMatch>, MatchError> {
+        work: impl FnOnce(FoundStreams<'_>) -> Result<T, MatchError>,
+    ) -> Result<T, MatchError> {
         let new = Part::new(sides.target, self.pair.new.clone());
         let old = self.pair.old.map(|old| {
             let data = sides.member(old).data.clone();
             (Part::new(sides.origin(old.origin), data.clone()), OriginId(old.origin), data.start)
         });
         let old = old.as_ref().map(|(bytes, origin, at)| Old { bytes, origin: *origin, at: *at });
-        let Some(found) = find(&new, old)? else { return Ok(None) };
+        work(FoundStreams::find(&new, old, self.limits)?)
+    }
+
+    /// What was found in the file, where the file is in the layer.
+    fn in_layer(&self, found: StreamMatch) -> PairMatch {
         let StreamMatch { mut covers, mut regions, .. } = found;
         let start = self.pair.new.start;
         covers.iter_mut().for_each(|cover| cover.target += start);
@@ -66,6 +93,6 @@ impl<'a> StreamPair<'a> {
             region.target.start += start;
             region.target.end += start;
         }
-        Ok(Some(PairMatch { covers, regions }))
+        PairMatch { covers, regions }
     }
 }

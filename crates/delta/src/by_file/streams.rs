@@ -13,7 +13,7 @@ use super::budget::Budget;
 use super::old_streams::{OldStreams, list_bytes};
 use super::pairs::read_range;
 use super::pieces::{Pieces, split_cover};
-use super::windows::{window_bytes, windows};
+use super::windows::{MIN_WINDOW_BYTES, window_bytes, windows};
 use crate::block_match::MatchError;
 use crate::byte_match::cost::{compressed_bytes, estimate_bytes};
 use crate::byte_match::{self, match_bytes};
@@ -26,7 +26,7 @@ use crate::read_at::{ReadAt, ReadError};
 use crate::references::WindowPair;
 use crate::region::{Content, Deflate, Inflated, Region, Transform};
 
-/// A stream that holds more than this many times what it is in is not matched by what it holds.
+/// Streams that hold more than this many times what they are in are not matched by what they hold.
 pub(super) const MAX_RATIO: u64 = 16;
 /// Streams within streams are matched to this depth.
 const MAX_DEPTH: u32 = 3;
@@ -39,6 +39,8 @@ const SHARED_OF_CONTENT: usize = 4;
 const MAX_REGION_COST: usize = 1 << 20;
 /// What nothing is like is compressed better by the whole delta's literals than by itself.
 const LITERAL_LEVEL: i32 = 15;
+/// So many streams are given to the threads before it is asked whether there is room for more regions.
+const AT_ONCE: usize = 256;
 /// Of a budget, what regions of a whole file are left.
 const KEPT_OF_BUDGET: u64 = 8;
 /// Enough of a stream to tell what it starts with.
@@ -74,43 +76,81 @@ pub(super) struct StreamMatch {
     cost: usize,
 }
 
-/// Matches `new` by its streams, one after the other; `None` where it has none that are of use.
-pub(super) fn match_streams(
-    new: &dyn ReadAt,
-    old: Option<Old<'_>>,
-    limits: StreamLimits,
-) -> Result<Option<StreamMatch>, MatchError> {
-    FileMatch { new, old, limits, opened: 0, budget: None }.run()
+/// A new file and an old one, and the streams in them.
+pub(super) struct FoundStreams<'a> {
+    file: FileMatch<'a>,
+    streams: Vec<Stream>,
+    old_streams: Vec<Stream>,
 }
 
-/// The same, of as many streams at once as fit in `memory_bytes`. A stream that never does is matched as any
-/// other bytes, and what is no stream in windows.
-pub(super) fn match_streams_within(
-    memory_bytes: u64,
-    new: &dyn ReadAt,
-    old: Option<Old<'_>>,
-    limits: StreamLimits,
-) -> Result<Option<StreamMatch>, MatchError> {
-    let file = FileMatch { new, old, limits, opened: 0, budget: None };
-    let (streams, old_streams) = file.find()?;
-    let lists = list_bytes(&streams) + list_bytes(&old_streams);
-    let lists = lists + OldStreams::memory_bytes(&old_streams);
-    if lists > memory_bytes / 2 {
-        return Ok(None);
+impl<'a> FoundStreams<'a> {
+    /// Finds the streams of both files.
+    pub(super) fn find(
+        new: &'a dyn ReadAt,
+        old: Option<Old<'a>>,
+        limits: StreamLimits,
+    ) -> Result<Self, MatchError> {
+        let file = FileMatch { new, old, limits, opened: 0, within: None };
+        let (streams, old_streams) = file.find()?;
+        Ok(Self { file, streams, old_streams })
     }
-    let budget = Budget::new(memory_bytes - lists - memory_bytes / KEPT_OF_BUDGET);
-    FileMatch { budget: Some(&budget), ..file }.match_found(&streams, &old_streams)
+
+    /// Memory that [`Self::match_one_by_one`] takes.
+    pub(super) fn memory_bytes(&self) -> Result<u64, MatchError> {
+        let old_bytes = self.file.old.map_or(0, |old| old.bytes.size());
+        let of_files = memory_of_files(old_bytes, self.file.new.size());
+        let (plain_bytes, inner_bytes) = self.plain_bytes()?;
+        Ok(of_files.saturating_add(memory_of_streams(plain_bytes, inner_bytes)))
+    }
+
+    /// The most that a stream holds, and that one in another may hold.
+    fn plain_bytes(&self) -> Result<(u64, u64), MatchError> {
+        let all = self.streams.iter().chain(&self.old_streams);
+        let most = all.map(|stream| stream.plain_bytes).max().unwrap_or(0);
+        for stream in &self.streams {
+            if self.file.holds_streams(stream)? {
+                return Ok((most, self.file.inner_bytes(most)));
+            }
+        }
+        Ok((most, 0))
+    }
+
+    /// The match by streams, one after the other; `None` where there are none that are of use.
+    pub(super) fn match_one_by_one(&self) -> Result<Option<StreamMatch>, MatchError> {
+        let (_, plain_bytes) = self.plain_bytes()?;
+        let limits = StreamLimits { plain_bytes, ..self.file.limits };
+        FileMatch { limits, ..self.file }.match_found(&self.streams, &self.old_streams)
+    }
+
+    /// The same of as many streams at once as fit in `memory_bytes`. A stream that never does is matched as any
+    /// other bytes, and what is no stream in windows.
+    pub(super) fn match_side_by_side(
+        &self,
+        memory_bytes: u64,
+    ) -> Result<Option<StreamMatch>, MatchError> {
+        let lists = list_bytes(&self.streams) + list_bytes(&self.old_streams);
+        let lists = lists + OldStreams::memory_bytes(&self.old_streams);
+        let region_bytes = memory_bytes / KEPT_OF_BUDGET;
+        let left_bytes = memory_bytes.saturating_sub(lists.saturating_add(region_bytes));
+        if window_bytes(left_bytes) < MIN_WINDOW_BYTES {
+            return Ok(None);
+        }
+        let within = Within { budget: &Budget::new(left_bytes), region_bytes };
+        FileMatch { within: Some(&within), ..self.file }
+            .match_found(&self.streams, &self.old_streams)
+    }
 }
 
-/// Memory that [`match_streams`] takes.
-pub(super) fn memory_bytes(old_bytes: u64, new_bytes: u64, limits: &StreamLimits) -> u64 {
-    let of_streams = memory_of_streams(limits.plain_bytes, limits.plain_bytes);
-    memory_of_files(old_bytes, new_bytes).saturating_add(of_streams)
+/// The memory for a file whose streams are matched side by side.
+struct Within<'a> {
+    budget: &'a Budget,
+    /// What all regions may take that wait to be encoded.
+    region_bytes: u64,
 }
 
 fn memory_of_files(old_bytes: u64, new_bytes: u64) -> u64 {
     let matching = byte_match::memory_bytes(old_bytes, new_bytes);
-    matching.saturating_add(old_bytes).saturating_add(new_bytes) + (2 << 20)
+    matching.saturating_add(old_bytes).saturating_add(new_bytes).saturating_add(2 << 20)
 }
 
 /// What a stream takes that holds `plain_bytes`, and streams that hold so many.
@@ -126,7 +166,7 @@ struct FileMatch<'a> {
     limits: StreamLimits,
     /// Streams around this file; as many inflated ones there are at most.
     opened: u32,
-    budget: Option<&'a Budget>,
+    within: Option<&'a Within<'a>>,
 }
 
 /// Where a new stream may come from.
@@ -151,7 +191,8 @@ impl FileMatch<'_> {
             Some(old) => find(old.bytes, self.limits.plain_bytes).map_err(|e| old.error(e))?,
             None => Vec::new(),
         };
-        Ok((streams, old_streams))
+        let old_bytes = self.old.map_or(0, |old| old.bytes.size());
+        Ok((no_bombs(streams, self.new.size()), no_bombs(old_streams, old_bytes)))
     }
 
     fn match_found(
@@ -211,10 +252,23 @@ impl FileMatch<'_> {
             Some(_) => Ok(None),
             None => self.budgeted_region(stream, self.old.zip(ancestor.like)),
         };
-        match self.budget {
-            Some(_) => streams.par_iter().zip(ancestors).map(region).collect(),
-            None => streams.iter().zip(ancestors).map(region).collect(),
+        let Some(within) = self.within else {
+            return streams.iter().zip(ancestors).map(region).collect();
+        };
+        let (mut regions, mut region_bytes) = (Vec::new(), 0);
+        // Whether there is room for more does not depend on how many are worked on at once.
+        for (streams, ancestors) in streams.chunks(AT_ONCE).zip(ancestors.chunks(AT_ONCE)) {
+            if region_bytes > within.region_bytes {
+                break;
+            }
+            let made = streams.par_iter().zip(ancestors).map(region);
+            let made = made.collect::<Result<Vec<_>, _>>()?;
+            region_bytes +=
+                made.iter().flatten().map(|(region, _)| region.own_bytes()).sum::<u64>();
+            regions.extend(made);
         }
+        regions.resize_with(streams.len(), || None);
+        Ok(regions)
     }
 
     fn budgeted_region(
@@ -222,17 +276,22 @@ impl FileMatch<'_> {
         stream: &Stream,
         old: Option<(Old<'_>, &Stream)>,
     ) -> Result<Option<(Region, usize)>, MatchError> {
-        let Some(budget) = self.budget else { return self.region(stream, old) };
+        let Some(Within { budget, .. }) = self.within else { return self.region(stream, old) };
         let plain_bytes = stream.plain_bytes.max(old.map_or(0, |(_, like)| like.plain_bytes));
-        let ratio = if self.holds_streams(stream)? { MAX_RATIO } else { 0 };
-        let within = self.limits.plain_bytes.min(plain_bytes.saturating_mul(ratio));
-        let limits = StreamLimits { plain_bytes: within, ..self.limits };
-        let of_stream = memory_of_streams(plain_bytes, within);
+        let inner_bytes =
+            if self.holds_streams(stream)? { self.inner_bytes(plain_bytes) } else { 0 };
+        let limits = StreamLimits { plain_bytes: inner_bytes, ..self.limits };
+        let of_stream = memory_of_streams(plain_bytes, inner_bytes);
         let needed = memory_of_files(plain_bytes, plain_bytes).saturating_add(of_stream);
         if !budget.allows(needed) {
             return Ok(None);
         }
         budget.with(needed, || FileMatch { limits, ..*self }.region(stream, old))
+    }
+
+    /// What streams may hold within one that holds so many bytes.
+    fn inner_bytes(&self, plain_bytes: u64) -> u64 {
+        self.limits.plain_bytes.min(plain_bytes.saturating_mul(MAX_RATIO))
     }
 
     /// Whether what a stream holds starts like what may hold streams.
@@ -297,7 +356,7 @@ impl FileMatch<'_> {
         };
         let inner = Old { bytes: &bytes, origin: OriginId::inflated(self.opened), at: 0 };
         let opened = self.opened + 1;
-        let file = FileMatch { new: &plain, old: Some(inner), opened, budget: None, ..*self };
+        let file = FileMatch { new: &plain, old: Some(inner), opened, within: None, ..*self };
         let matched = if opened < MAX_DEPTH { file.run()? } else { None };
         let matched = matched.or_else(|| as_bytes(&bytes, plain, &inner, self.limits.effort));
         let Some(StreamMatch { covers, regions, cost }) = matched else { return Ok(None) };
@@ -347,13 +406,26 @@ impl FileMatch<'_> {
     /// What of the rests is matched at once: all of it, where the budget allows that.
     fn rest_windows(&self, old_bytes: u64, new_bytes: u64) -> Vec<WindowPair> {
         let (new, old) = (0..new_bytes, 0..old_bytes);
-        match self.budget {
-            Some(budget) if !budget.allows(byte_match::memory_bytes(old_bytes, new_bytes)) => {
+        match self.within {
+            Some(Within { budget, .. })
+                if !budget.allows(byte_match::memory_bytes(old_bytes, new_bytes)) =>
+            {
                 windows(&new, &old, window_bytes(budget.total())).unwrap_or_default()
             }
             _ => vec![WindowPair { old, new }],
         }
     }
+}
+
+/// The first streams of a file of so many bytes that hold no more together than they may.
+fn no_bombs(mut streams: Vec<Stream>, file_bytes: u64) -> Vec<Stream> {
+    let mut left = file_bytes.saturating_mul(MAX_RATIO);
+    streams.retain(|stream| {
+        let rest = left.checked_sub(stream.plain_bytes);
+        left = rest.unwrap_or(left);
+        rest.is_some()
+    });
+    streams
 }
 
 /// Content, the streams that are inflated for it, and what it costs.
@@ -397,4 +469,27 @@ fn unlike_bytes(new: &[u8], old: &[u8]) -> usize {
     let (new, old) = (&new[front..], &old[front..]);
     let back = new.iter().rev().zip(old.iter().rev()).take_while(|(a, b)| a == b).count();
     new.len() - back
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_memory_is_enough_for_what_cannot_be_matched() {
+        assert_eq!(memory_of_files(1, 1 << 31), u64::MAX);
+        assert_eq!(memory_of_streams(u64::MAX, 1), u64::MAX);
+    }
+
+    #[test]
+    fn of_streams_that_hold_much_the_first_are_kept() {
+        let stream = |start: u64, plain_bytes| Stream {
+            range: start..start + 10,
+            name: Vec::new(),
+            plain_bytes,
+        };
+        let streams = vec![stream(0, 900), stream(20, 800), stream(40, 600)];
+        let kept = no_bombs(streams, 100);
+        assert_eq!(kept, [stream(0, 900), stream(40, 600)]);
+    }
 }

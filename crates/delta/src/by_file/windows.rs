@@ -15,7 +15,7 @@ use crate::references::WindowPair;
 const OLD_PER_NEW: u64 = 2;
 
 /// With smaller windows the search finds too little to be worth its time.
-const MIN_WINDOW_BYTES: u64 = 256 << 10;
+pub(super) const MIN_WINDOW_BYTES: u64 = 256 << 10;
 
 /// The covers of a new file by an old one, where no window of the new file, and what of the old one lies
 /// around the same place, takes more than the budget has.

@@ -133,11 +133,11 @@ impl CreateError {
     }
 
     pub(super) fn is_of_encoding(&self) -> bool {
-        use EncodeError::{FrameTooLarge, Inflate, References};
+        use EncodeError::{FrameTooLarge, Inflate, Promise, References};
         match self {
             Self::UnprovenNative(_) | Self::Unproven { .. } => true,
             Self::Encode(error) => {
-                matches!(error, FrameTooLarge { .. } | Inflate(_) | References(_))
+                matches!(error, FrameTooLarge { .. } | Inflate(_) | References(_) | Promise { .. })
             }
             _ => false,
         }

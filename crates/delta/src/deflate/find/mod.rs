@@ -95,7 +95,7 @@ impl From<ReadError> for Stop {
 }
 
 /// What there is, if it is what should be.
-fn is_readable<T>(result: Result<T, Stop>) -> Result<Option<T>, Stop> {
+fn if_well_formed<T>(result: Result<T, Stop>) -> Result<Option<T>, Stop> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(Stop::Malformed) => Ok(None),
@@ -125,7 +125,8 @@ impl Found {
         let length = range.end - range.start;
         let is_wanted = length >= MIN_STREAM_BYTES
             && plain_bytes <= self.plain_limit_bytes
-            && length <= plain_bytes + plain_bytes / 8 + MAX_EXCESS_BYTES;
+            && length.saturating_sub(MAX_EXCESS_BYTES)
+                <= plain_bytes.saturating_add(plain_bytes / 8);
         if is_wanted && !self.is_full() {
             self.streams.push(Stream { range, name, plain_bytes });
         }

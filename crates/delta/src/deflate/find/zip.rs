@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use super::{Found, MAX_STORED_DEPTH, Stop, is_readable, read, read_bytes, u16_at, u32_at, u64_at};
+use super::{
+    Found, MAX_STORED_DEPTH, Stop, if_well_formed, read, read_bytes, u16_at, u32_at, u64_at,
+};
 use crate::read_at::{Part, ReadAround, ReadAt};
 
 /// The signature of an entry's own header.
@@ -49,14 +51,14 @@ pub(super) fn find(
         if found.is_full() {
             break;
         }
-        let Some(data) = is_readable(entry.data(archive))? else { continue };
+        let Some(data) = if_well_formed(entry.data(archive))? else { continue };
         let name = [prefix, &entry.name].concat();
         let data = range.start + data.start..range.start + data.end;
         match entry.method {
             DEFLATED => found.push(data, name, entry.plain_bytes),
             STORED if depth < MAX_STORED_DEPTH && starts_archive(file, &data)? => {
                 let inner = find(file, data, &[&name[..], b"!"].concat(), depth + 1, found);
-                is_readable(inner)?;
+                if_well_formed(inner)?;
             }
             _ => {}
         }
@@ -78,7 +80,7 @@ fn directory(archive: &dyn ReadAt) -> Result<(u64, u64), Stop> {
     let end = end.ok_or(Stop::Malformed)?;
     let (count, offset) = (u64::from(u16_at(&tail, end + 10)), u32_at(&tail, end + 16));
     if offset == IN_EXTRA || count == 0xffff {
-        let large = is_readable(directory_64(archive, tail_at + end as u64))?;
+        let large = if_well_formed(directory_64(archive, tail_at + end as u64))?;
         return Ok(large.unwrap_or((offset, count)));
     }
     Ok((offset, count))
