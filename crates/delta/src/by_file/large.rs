@@ -13,7 +13,7 @@ use crate::byte_match;
 use crate::cover::OriginId;
 use crate::effort::Effort;
 use crate::read_at::Part;
-use crate::references::{LargePair, LargePlan, RegionCover, WindowPair};
+use crate::references::{LargePair, LargePlan, RegionCover, WindowPair, split_longest};
 use crate::region::{References, Region, Transform};
 
 /// Of what a region may take on the device, this much is left to the windows of the streams: a larger one of
@@ -25,6 +25,12 @@ const MIN_SHARE: u64 = 8;
 
 /// Of the budget, what covers and votes of a whole file are left.
 const KEPT_OF_BUDGET: u64 = 8;
+
+/// One first cover for so many bytes of the budget: it takes 12, and 36 on the map of where targets went, and may
+/// have a fourth of the budget.
+const BYTES_PER_FIRST_COVER: u64 = 4 * 48;
+/// One of those by labels for so many: it takes 12, of another fourth, as windows do not take all that they might.
+const BYTES_PER_COVER: u64 = 4 * 12;
 
 /// Makes a large new executable out of an old one; `None` where they are none that can be.
 pub(super) fn match_large_executables(
@@ -41,7 +47,7 @@ pub(super) fn match_large_executables(
     let budget = Budget::new(options.memory_bytes - options.memory_bytes / KEPT_OF_BUDGET);
     let windows =
         windows(&(0..length(new)), &(0..length(&old_range)), window_bytes(budget.total()))?;
-    let covers = covers(&pair, &windows, &budget, options.effort)?;
+    let covers = covers(&pair, &windows, &budget, options)?;
     let limit = options.region_bytes - options.region_bytes / LEFT_OF_REGION;
     let plan = pair.plan(covers, limit)?;
     let LargePlan { machine, parameters, mapped, unmapped } = plan;
@@ -61,16 +67,41 @@ fn covers(
     pair: &LargePair<'_>,
     windows: &[WindowPair],
     budget: &Budget,
-    effort: Effort,
+    options: &MatchOptions,
 ) -> Option<Vec<RegionCover>> {
-    let first = in_each(windows, budget, |_, window| pair.first_covers(window))?;
-    if effort == Effort::Fast {
-        return Some(first.concat());
+    // A window may have twice its share, as long as all together have no more than theirs.
+    let most = |bytes_per_cover| {
+        let covers = usize::try_from(options.memory_bytes / bytes_per_cover).unwrap_or(usize::MAX);
+        ((covers / windows.len().max(1)).saturating_mul(2), covers)
+    };
+    let (in_window, in_all) = most(BYTES_PER_FIRST_COVER);
+    let first = |window: &WindowPair| Some(longest(pair.first_covers(window)?, in_window));
+    let first = in_each(windows, budget, |_, window| first(window))?;
+    if options.effort == Effort::Fast {
+        return Some(longest(joined(first), in_all));
     }
     let votes = in_each(windows, budget, |i, window| pair.votes(window, &first[i]))?;
-    let (first, votes) = (first.into_iter().flatten(), votes.into_iter().flatten());
-    let labels = pair.elect(first.collect(), votes.collect())?;
-    Some(in_each(windows, budget, |_, window| pair.labelled_covers(window, &labels))?.concat())
+    let first = longest(joined(first), in_all);
+    let labels = pair.elect(first, joined(votes))?;
+    let (in_window, in_all) = most(BYTES_PER_COVER);
+    let labelled =
+        |window: &WindowPair| Some(longest(pair.labelled_covers(window, &labels)?, in_window));
+    let labelled = in_each(windows, budget, |_, window| labelled(window))?;
+    Some(longest(joined(labelled), in_all))
+}
+
+/// All lists as one. Each is freed once it is copied.
+fn joined<T>(lists: Vec<Vec<T>>) -> Vec<T> {
+    let mut all = Vec::with_capacity(lists.iter().map(Vec::len).sum());
+    lists.into_iter().for_each(|list| all.extend(list));
+    all
+}
+
+/// The longest covers, at most so many, in order.
+fn longest(covers: Vec<RegionCover>, most: usize) -> Vec<RegionCover> {
+    let (mut covers, _) = split_longest(covers, most);
+    covers.shrink_to_fit();
+    covers
 }
 
 /// What `work` makes of each window, in order; windows are worked on at once as the budget allows.

@@ -145,9 +145,9 @@ impl<'a> LargePair<'a> {
     pub fn plan(&self, covers: Vec<RegionCover>, limit: u64) -> Option<LargePlan> {
         let rest = limit.checked_sub(self.parameters.len() as u64)?;
         let most = Predictor::most_covers(self.new.size(), rest)?;
-        let (mapped, unmapped) = split(covers, most);
+        let (mapped, unmapped) = split_longest(covers, most);
         let paying = self.paying(mapped, unmapped)?;
-        let (mapped, unmapped) = split(paying, most);
+        let (mapped, unmapped) = split_longest(paying, most);
         let (machine, parameters) = (self.machine, self.parameters.clone());
         Some(LargePlan { machine, parameters, mapped, unmapped })
     }
@@ -244,7 +244,10 @@ fn sum(mut votes: Vec<Vote>) -> Vec<Vote> {
 }
 
 /// The longest covers, `most` at most, and the others; both in order.
-fn split(covers: Vec<RegionCover>, most: usize) -> (Vec<RegionCover>, Vec<RegionCover>) {
+pub(crate) fn split_longest(
+    covers: Vec<RegionCover>,
+    most: usize,
+) -> (Vec<RegionCover>, Vec<RegionCover>) {
     if covers.len() <= most {
         return (covers, Vec::new());
     }

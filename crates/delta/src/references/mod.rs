@@ -28,6 +28,7 @@ mod unwind;
 mod window;
 mod x86_64;
 
+pub(crate) use large::split_longest;
 pub use large::{LargePair, LargePlan, Vote, WindowPair};
 pub use plan::{Plan, memory_bytes, plan};
 pub use predictor::{Piece, Predictor};
