@@ -26,8 +26,8 @@ const MIN_SHARE: u64 = 8;
 /// Of the budget, what covers and votes of a whole file are left.
 const KEPT_OF_BUDGET: u64 = 8;
 
-/// One first cover for so many bytes of the budget: it takes 12, and 36 on the map of where targets went, and may
-/// have a fourth of the budget.
+/// One first cover for so many bytes of the budget: of a fourth of it each takes 12 in the list of its window, 12 in
+/// that of all and 24 on the map of where targets went, if all were there at once.
 const BYTES_PER_FIRST_COVER: u64 = 4 * 48;
 /// One of those by labels for so many: it takes 12, of another fourth, as windows do not take all that they might.
 const BYTES_PER_COVER: u64 = 4 * 12;
