@@ -113,6 +113,11 @@ impl<'a> Part<'a> {
     pub fn new(whole: &'a dyn ReadAt, range: std::ops::Range<u64>) -> Self {
         Self { whole, range }
     }
+
+    /// Which bytes they are.
+    pub fn range(&self) -> &std::ops::Range<u64> {
+        &self.range
+    }
 }
 
 impl ReadAt for Part<'_> {
@@ -266,6 +271,12 @@ impl<T: ReadAt> Concat<T> {
     pub fn part_at(&self, offset: u64) -> usize {
         self.parts.partition_point(|(start, _)| *start <= offset).saturating_sub(1)
     }
+
+    /// The part that holds `offset`, which is not past the end, and where in it that is.
+    pub fn locate(&self, offset: u64) -> (&T, u64) {
+        let (start, part) = &self.parts[self.part_at(offset)];
+        (part, offset - start)
+    }
 }
 
 impl<T: ReadAt> ReadAt for Concat<T> {
@@ -277,8 +288,7 @@ impl<T: ReadAt> ReadAt for Concat<T> {
         check_range(self.size, offset, buffer.len())?;
         let (mut offset, mut rest) = (offset, buffer);
         while !rest.is_empty() {
-            let (start, part) = &self.parts[self.part_at(offset)];
-            let within = offset - start;
+            let (part, within) = self.locate(offset);
             let available = usize::try_from(part.size() - within).unwrap_or(usize::MAX);
             let (now, later) = rest.split_at_mut(available.min(rest.len()));
             part.read_exact_at(now, within)?;

@@ -133,6 +133,7 @@ fn round_trip_within(
     };
     let content = match_layer(target, &index, &options).unwrap();
     check(&content, target.size());
+    assert!(content.regions.iter().all(|region| region.resident_bytes() <= region_bytes));
     let origin = Origin::Layer { diff_id: [1; 32], size: base.size() };
     let coded = |compression| {
         let (memory_bytes, compress_memory_bytes) = (16 << 20, 256 << 20);
@@ -268,6 +269,41 @@ fn streams_are_found_whoever_wrote_the_file() {
             assert_eq!(plain.len() as u64, stream.plain_bytes);
         }
     }
+}
+
+/// What a central directory says is not inflated, so there is no limit to it; what has to be inflated to be known is.
+#[test]
+fn streams_of_any_size_are_found_where_it_is_said() {
+    let held = text(3000, "nothing");
+    let limit = held.len() as u64 - 1;
+    let archive = zip(&[("a", &held, true), ("b", &held, true)]);
+    let names: Vec<_> = find(&archive, 1).unwrap().into_iter().map(|stream| stream.name).collect();
+    assert_eq!(names, [b"a", b"b"]);
+    assert!(find(&gzip(&held), limit).unwrap().is_empty());
+    assert_eq!(find(&gzip(&held), limit + 1).unwrap().len(), 1);
+}
+
+/// An entry that holds too much to be inflated is copied if it is there, and matched as bytes if it is not.
+#[test]
+fn entries_that_are_too_large_for_a_region_are_copied() {
+    let (large, changed) = (text(30_000, "before"), text(30_000, "after"));
+    let (small, new) = (text(900, "before"), text(900, "after"));
+    let archive = |first: &[u8], second: &[u8], third: &[u8]| {
+        zip(&[("a", first, true), ("b", second, true), ("c", third, true)])
+    };
+    let base = tar(&[("a.zip", &archive(&large, &small, &changed))]);
+    let made = |first, second, third| {
+        let target = tar(&[("a.zip", &archive(first, second, third))]);
+        let made = round_trip(&base, &target, 1 << 20);
+        (count(&made.content).0, made.content.uncovered_bytes(target.size()))
+    };
+    let (regions, uncovered) = made(&large, &new, &changed);
+    assert_eq!(regions, 1);
+    assert!(uncovered < 4000, "{uncovered}");
+    let (regions, uncovered) = made(&changed, &small, &large);
+    assert_eq!(regions, 0);
+    assert!(uncovered < 1000, "{uncovered}");
+    assert_eq!(made(&text(30_000, "other"), &small, &large).0, 0);
 }
 
 #[test]

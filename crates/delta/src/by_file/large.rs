@@ -45,8 +45,8 @@ pub(super) fn match_large_executables(
         Part::new(sides.target, new.clone()),
     )?;
     let budget = Budget::new(options.memory_bytes - options.memory_bytes / KEPT_OF_BUDGET);
-    let windows =
-        windows(&(0..length(new)), &(0..length(&old_range)), window_bytes(budget.total()))?;
+    let window_bytes = window_bytes(budget.total())?;
+    let windows = windows(&(0..length(new)), &(0..length(&old_range)), window_bytes);
     let covers = covers(&pair, &windows, &budget, options)?;
     let limit = options.region_bytes - options.region_bytes / LEFT_OF_REGION;
     let plan = pair.plan(covers, limit)?;

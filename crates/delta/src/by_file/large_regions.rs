@@ -19,10 +19,8 @@ pub(super) fn keep_if_worthwhile(
     mut matched: Vec<PairMatch>,
     options: &MatchOptions,
 ) -> Result<Vec<PairMatch>, MatchError> {
-    let is_large = |found: &PairMatch| {
-        found.regions.iter().any(|region| region.resident_bytes() > options.region_bytes)
-    };
-    let large: Vec<usize> = (0..matched.len()).filter(|i| is_large(&matched[*i])).collect();
+    let has_large = |found: &PairMatch| found.regions.iter().any(|r| is_large(r, options));
+    let large: Vec<usize> = (0..matched.len()).filter(|i| has_large(&matched[*i])).collect();
     if large.is_empty() {
         return Ok(matched);
     }
@@ -49,10 +47,13 @@ fn delta_bytes(pairs: &[Pair], matched: &[PairMatch]) -> u64 {
 
 /// What the large regions of a file save, roughly.
 fn saved_bytes(found: &PairMatch, options: &MatchOptions) -> u64 {
-    let is_large = |region: &&Region| region.resident_bytes() > options.region_bytes;
     let saved = |region: &Region| {
         let made = region.uncovered_bytes() / COMPRESSED;
         length(&region.target).saturating_sub(made)
     };
-    found.regions.iter().filter(is_large).map(saved).sum()
+    found.regions.iter().filter(|region| is_large(region, options)).map(saved).sum()
+}
+
+fn is_large(region: &Region, options: &MatchOptions) -> bool {
+    region.resident_bytes() > options.region_bytes
 }

@@ -10,12 +10,9 @@ mod large;
 mod large_regions;
 mod likeness;
 mod names;
-mod old_streams;
 mod pairs;
-mod pieces;
 mod sides;
 mod sketch;
-mod stream_pairs;
 mod streams;
 mod windows;
 

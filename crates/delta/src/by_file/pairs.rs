@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::budget::Budget;
 use super::index::FileRef;
 use super::large::match_large_executables;
-use super::stream_pairs::{Attempt, StreamPair};
+use super::streams::{Attempt, StreamPair};
 use super::windows::match_in_windows;
 use super::{Aim, Choice, Counterpart, MatchOptions, Sides};
 use crate::block_match::MatchError;

@@ -15,7 +15,7 @@ use crate::references::WindowPair;
 const OLD_PER_NEW: u64 = 2;
 
 /// With smaller windows the search finds too little to be worth its time.
-pub(super) const MIN_WINDOW_BYTES: u64 = 256 << 10;
+const MIN_WINDOW_BYTES: u64 = 256 << 10;
 
 /// The covers of a new file by an old one, where no window of the new file, and what of the old one lies
 /// around the same place, takes more than the budget has.
@@ -28,9 +28,8 @@ pub(super) fn match_in_windows(
 ) -> Result<Vec<Cover>, MatchError> {
     let old_range = &sides.member(old).data;
     let mut covers = Vec::new();
-    for WindowPair { old: old_window, new: new_window } in
-        windows(new, old_range, window_bytes(budget.total())).unwrap_or_default()
-    {
+    let Some(window_bytes) = window_bytes(budget.total()) else { return Ok(covers) };
+    for WindowPair { old: old_window, new: new_window } in windows(new, old_range, window_bytes) {
         let needed = byte_match::memory_bytes(length(&old_window), length(&new_window));
         let found = budget
             .with(needed, || match_ranges(sides, &new_window, old.origin, &old_window, options));
@@ -40,29 +39,24 @@ pub(super) fn match_in_windows(
 }
 
 /// Windows of so many bytes of a new file, in order, each with what of the old one lies around the same
-/// place; `None` where they would be too small.
-pub(super) fn windows(
-    new: &Range<u64>,
-    old: &Range<u64>,
-    window_bytes: u64,
-) -> Option<Vec<WindowPair>> {
-    if window_bytes < MIN_WINDOW_BYTES {
-        return None;
-    }
+/// place.
+pub(super) fn windows(new: &Range<u64>, old: &Range<u64>, window_bytes: u64) -> Vec<WindowPair> {
     let count = length(new).div_ceil(window_bytes);
     let pair = |number: u64| {
         let start = new.start + number * window_bytes;
         let window = start..new.end.min(start + window_bytes);
         WindowPair { old: around(new, &window, old, window_bytes * OLD_PER_NEW), new: window }
     };
-    Some((0..count).map(pair).collect())
+    (0..count).map(pair).collect()
 }
 
-/// The largest window that the budget allows twice at once, so that two are worked on side by side.
-pub(super) fn window_bytes(budget_bytes: u64) -> u64 {
+/// The largest window that the budget allows twice at once, so that two are worked on side by side; `None`
+/// where that is too small.
+pub(super) fn window_bytes(budget_bytes: u64) -> Option<u64> {
     // Index and bytes of the old window, bytes of the new one, twice where they get labels.
     let bytes_per_byte = 13 * OLD_PER_NEW / 2 + 2;
-    (budget_bytes / 2).saturating_sub(1 << 20) / bytes_per_byte
+    let bytes = (budget_bytes / 2).saturating_sub(1 << 20) / bytes_per_byte;
+    (bytes >= MIN_WINDOW_BYTES).then_some(bytes)
 }
 
 /// `size` bytes of the old file, around the place that is as far into it as the window is into the new one.
@@ -95,10 +89,11 @@ mod tests {
     #[test]
     fn two_windows_fit_the_budget() {
         for budget in [64u64 << 20, 512 << 20] {
-            let window = window_bytes(budget);
+            let window = window_bytes(budget).unwrap();
             assert!(window > 1 << 20);
             let needed = byte_match::memory_bytes(OLD_PER_NEW * window, window) + window;
             assert!(2 * needed <= budget);
         }
+        assert_eq!(window_bytes(8 << 20), None);
     }
 }

@@ -14,7 +14,7 @@ mod parse;
 mod predict;
 mod symbols;
 
-pub use find::{MAGIC_BYTES, Stream, find, may_hold_streams};
+pub use find::{MAGIC_BYTES, Stream, find, may_hold_streams, may_hold_streams_within};
 pub use inflate::{INFLATE_STATE_BYTES, InflateError, inflate};
 
 use std::io::{self, Write};

@@ -24,7 +24,7 @@ pub(super) fn find(file: &dyn ReadAt, found: &mut Found) -> Result<(), Stop> {
             break;
         }
         let start = end_of_header(file, at)?;
-        let (length, plain_bytes) = measure(file, start, found.plain_limit_bytes)?;
+        let (length, plain_bytes) = measure(file, start, found.measured_bytes)?;
         at = start + length + TRAILER_BYTES;
         found.push(start..start + length, number.to_le_bytes().to_vec(), plain_bytes);
     }

@@ -37,6 +37,9 @@ const MAX_ENTRIES: usize = 1 << 18;
 /// … nor more of their names.
 const MAX_NAME_BYTES: usize = 16 << 20;
 
+/// Enough of a stream to tell what it starts with.
+const HEAD_BYTES: u64 = 1 << 10;
+
 /// The first bytes of a file that may hold streams.
 pub const MAGIC_BYTES: usize = 4;
 
@@ -45,12 +48,26 @@ pub fn may_hold_streams(magic: [u8; MAGIC_BYTES]) -> bool {
     magic.starts_with(gzip::MAGIC) || magic == *zip::LOCAL || magic == *png::MAGIC
 }
 
-/// The streams of a file, in order, none overlapping another, none holding more than
-/// `plain_limit_bytes`.
+/// Whether what `stream`, a stream of `file`, holds may hold streams. What cannot be told is taken for more.
+pub fn may_hold_streams_within(file: &dyn ReadAt, stream: &Stream) -> Result<bool, ReadError> {
+    let length = HEAD_BYTES.min(stream.range.end - stream.range.start);
+    let mut head = vec![0; usize::try_from(length).unwrap_or(0)];
+    file.read_exact_at(&mut head, stream.range.start)?;
+    let mut magic = [0; MAGIC_BYTES];
+    let mut inflater = flate2::Decompress::new(false);
+    let inflated = inflater.decompress(&head, &mut magic, flate2::FlushDecompress::None);
+    let is_told = inflated.is_ok() && inflater.total_out() == MAGIC_BYTES as u64;
+    Ok(!is_told || may_hold_streams(magic))
+}
+
+/// The streams of a file, in order, none overlapping another.
+///
+/// Where nothing beside a stream says what it holds, it is inflated to be measured, and left out if that is more
+/// than `measured_bytes`. What stands beside one may be any number.
 ///
 /// Fails only where the file cannot be read.
-pub fn find(file: &dyn ReadAt, plain_limit_bytes: u64) -> Result<Vec<Stream>, ReadError> {
-    let mut found = Found { plain_limit_bytes, ..Found::default() };
+pub fn find(file: &dyn ReadAt, measured_bytes: u64) -> Result<Vec<Stream>, ReadError> {
+    let mut found = Found { measured_bytes, ..Found::default() };
     if let Err(Stop::Unreadable(error)) = find_all(file, &mut found) {
         return Err(error);
     }
@@ -106,7 +123,7 @@ fn if_well_formed<T>(result: Result<T, Stop>) -> Result<Option<T>, Stop> {
 #[derive(Default)]
 struct Found {
     streams: Vec<Stream>,
-    plain_limit_bytes: u64,
+    measured_bytes: u64,
     /// Archives that were opened, entries that were looked at, and their names.
     archives: usize,
     entries: usize,
@@ -124,7 +141,6 @@ impl Found {
     fn push(&mut self, range: Range<u64>, name: Vec<u8>, plain_bytes: u64) {
         let length = range.end - range.start;
         let is_wanted = length >= MIN_STREAM_BYTES
-            && plain_bytes <= self.plain_limit_bytes
             && length.saturating_sub(MAX_EXCESS_BYTES)
                 <= plain_bytes.saturating_add(plain_bytes / 8);
         if is_wanted && !self.is_full() {
@@ -147,10 +163,13 @@ fn measure(file: &dyn ReadAt, at: u64, limit_bytes: u64) -> Result<(u64, u64), S
         let status = inflater.decompress(&piece, &mut out, flate2::FlushDecompress::None);
         let status = status.map_err(|_| Stop::Malformed)?;
         let after = (inflater.total_in(), inflater.total_out());
+        if after.1 > limit_bytes {
+            return Err(Stop::Malformed);
+        }
         if status == flate2::Status::StreamEnd {
             return Ok(after);
         }
-        if before == after || after.1 > limit_bytes {
+        if before == after {
             return Err(Stop::Malformed);
         }
     }

@@ -27,7 +27,7 @@ pub(super) fn find(file: &dyn ReadAt, found: &mut Found) -> Result<(), Stop> {
             // A stream that goes on in the next chunk has no end here.
             let chunk = Part::new(file, 0..end);
             let start = start + ZLIB_HEADER_BYTES;
-            let (length, plain_bytes) = measure(&chunk, start, found.plain_limit_bytes)?;
+            let (length, plain_bytes) = measure(&chunk, start, found.measured_bytes)?;
             found.push(start..start + length, b"IDAT".to_vec(), plain_bytes);
             break;
         }

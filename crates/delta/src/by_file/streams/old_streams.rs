@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::index::hash_range;
-use super::names::{base_name, shared_components, without_versions};
+use crate::by_file::index::hash_range;
+use crate::by_file::names::{base_name, shared_components, without_versions};
 use crate::deflate::Stream;
 use crate::read_at::{ReadAt, ReadError};
 
@@ -20,12 +20,15 @@ pub(super) struct OldStreams<'a> {
     streams: &'a [Stream],
     /// By their bytes, those alone that have the length of a wanted one.
     by_bytes: ByHash,
-    by_name: ByHash,
-    /// By name without versions.
-    by_plain_name: ByHash,
-    /// By the last two components, without versions, and by the last one.
-    by_last_two: ByHash,
-    by_base_name: ByHash,
+    /// By each of [`name_hashes`].
+    by_name: [ByHash; 4],
+}
+
+/// Hashes of the name of a stream: of all of it, without versions, and of the last two components of that, and the
+/// last one.
+fn name_hashes(name: &[u8]) -> [u64; 4] {
+    let plain = without_versions(name);
+    [name, &plain, last_two(&plain), base_name(&plain)].map(xxh3_64)
 }
 
 impl<'a> OldStreams<'a> {
@@ -40,17 +43,14 @@ impl<'a> OldStreams<'a> {
         for (number, stream) in (0..).zip(streams).filter(|(_, s)| lengths.contains(&length(s))) {
             by_bytes.push((hash_bytes(file, stream)?, number));
         }
-        let named = |name: fn(&Stream) -> u64| {
-            ByHash::of((0..).zip(streams).map(|(number, stream)| (name(stream), number)).collect())
-        };
-        Ok(Self {
-            streams,
-            by_bytes: ByHash::of(by_bytes),
-            by_name: named(|stream| xxh3_64(&stream.name)),
-            by_plain_name: named(|stream| xxh3_64(&without_versions(&stream.name))),
-            by_last_two: named(|stream| xxh3_64(last_two(&without_versions(&stream.name)))),
-            by_base_name: named(|stream| xxh3_64(base_name(&without_versions(&stream.name)))),
-        })
+        let mut by_name = [(); 4].map(|()| Vec::with_capacity(streams.len()));
+        for (number, stream) in (0..).zip(streams) {
+            for (list, hash) in by_name.iter_mut().zip(name_hashes(&stream.name)) {
+                list.push((hash, number));
+            }
+        }
+        let (by_bytes, by_name) = (ByHash::of(by_bytes), by_name.map(ByHash::of));
+        Ok(Self { streams, by_bytes, by_name })
     }
 
     /// Memory that it takes beside the list of streams.
@@ -62,32 +62,30 @@ impl<'a> OldStreams<'a> {
 
     /// The stream of the same name, or of the same but for versions, or the nearest one of the same base name.
     pub(super) fn like(&self, new: &Stream) -> Option<&'a Stream> {
-        let first = |index: &ByHash, hash| index.all(hash).next().map(|i| self.stream(i));
-        let name = without_versions(&new.name);
+        let hashes = name_hashes(&new.name);
+        let first = |by: usize| self.by_name[by].all(hashes[by]).next().map(|i| self.stream(i));
         // Members of gzip files are numbered: a file's only one is like the only one.
         let only = || self.streams.first().filter(|_| self.streams.len() == 1);
-        first(&self.by_name, xxh3_64(&new.name))
-            .or_else(|| first(&self.by_plain_name, xxh3_64(&name)))
-            .or_else(|| self.namesake(new, &name))
-            .or_else(only)
+        first(0).or_else(|| first(1)).or_else(|| self.namesake(new, hashes)).or_else(only)
     }
 
     /// Of the first streams with the folder and the base name of `new`, or the base name alone, the one whose path
     /// and size are the nearest.
-    fn namesake(&self, new: &Stream, name: &[u8]) -> Option<&'a Stream> {
+    fn namesake(&self, new: &Stream, hashes: [u64; 4]) -> Option<&'a Stream> {
         if new.name.len() > MAX_NAME_BYTES {
             return None;
         }
+        let name = without_versions(&new.name);
         let rank = |old: &&Stream| {
-            let shared = shared_components(name, &without_versions(&old.name));
+            let shared = shared_components(&name, &without_versions(&old.name));
             (shared, Reverse(old.plain_bytes.abs_diff(new.plain_bytes)))
         };
-        let nearest = |numbers: &mut dyn Iterator<Item = u32>| {
-            let namesakes = numbers.take(MAX_CANDIDATES).map(|number| self.stream(number));
+        let nearest = |by: usize| {
+            let numbers = self.by_name[by].all(hashes[by]).take(MAX_CANDIDATES);
+            let namesakes = numbers.map(|number| self.stream(number));
             namesakes.filter(|old| old.name.len() <= MAX_NAME_BYTES).max_by_key(rank)
         };
-        nearest(&mut self.by_last_two.all(xxh3_64(last_two(name))))
-            .or_else(|| nearest(&mut self.by_base_name.all(xxh3_64(base_name(name)))))
+        nearest(2).or_else(|| nearest(3))
     }
 
     /// A stream of the very bytes of `new`, a stream of `file`: `like`, if it is one.

@@ -1,10 +1,11 @@
 //! Files that may hold deflate streams, matched by them within the budget.
 
-use super::budget::Budget;
-use super::pairs::{Pair, PairMatch, length};
-use super::streams::{FoundStreams, MAX_RATIO, Old, StreamLimits, StreamMatch};
-use super::{MatchOptions, Sides};
+use super::file::{FoundStreams, Needs};
+use super::{MAX_RATIO, Old, StreamLimits, StreamMatch};
 use crate::block_match::MatchError;
+use crate::by_file::budget::Budget;
+use crate::by_file::pairs::{Pair, PairMatch, length};
+use crate::by_file::{MatchOptions, Sides};
 use crate::cover::OriginId;
 use crate::read_at::Part;
 
@@ -12,14 +13,14 @@ use crate::read_at::Part;
 const LARGE_OF_BUDGET: u64 = 4;
 
 /// A new file that may hold deflate streams, and the old one.
-pub(super) struct StreamPair<'a> {
+pub(in crate::by_file) struct StreamPair<'a> {
     pair: &'a Pair,
     old_bytes: u64,
     limits: StreamLimits,
 }
 
 /// What came of matching a file beside others.
-pub(super) enum Attempt {
+pub(in crate::by_file) enum Attempt {
     /// It is made so.
     Matched(PairMatch),
     /// There are no streams that are of use.
@@ -29,16 +30,21 @@ pub(super) enum Attempt {
 }
 
 impl<'a> StreamPair<'a> {
-    pub(super) fn new(sides: &Sides<'_, '_>, pair: &'a Pair, options: &MatchOptions) -> Self {
+    pub(in crate::by_file) fn new(
+        sides: &Sides<'_, '_>,
+        pair: &'a Pair,
+        options: &MatchOptions,
+    ) -> Self {
         let old_bytes = pair.old.map_or(0, |old| length(&sides.member(old).data));
         let most = length(&pair.new).max(old_bytes).saturating_mul(MAX_RATIO);
         let region_bytes = options.largest_region_bytes.max(options.region_bytes);
         let (plain_bytes, effort) = (region_bytes.min(most), options.effort);
-        Self { pair, old_bytes, limits: StreamLimits { region_bytes, plain_bytes, effort } }
+        let limits = StreamLimits { region_bytes, plain_bytes, inner_bytes: plain_bytes, effort };
+        Self { pair, old_bytes, limits }
     }
 
     /// Matches the file by the deflate streams in it, one after the other, if that takes little of the budget.
-    pub(super) fn match_beside_others(
+    pub(in crate::by_file) fn match_beside_others(
         &self,
         sides: &Sides<'_, '_>,
         budget: &Budget,
@@ -49,11 +55,14 @@ impl<'a> StreamPair<'a> {
             return Ok(Attempt::TooLarge);
         }
         let attempt = |found: FoundStreams<'_>| {
-            let needed = found.memory_bytes()?;
-            if needed > most {
+            if found.is_empty() {
+                return Ok(Attempt::Nothing);
+            }
+            let Needs { memory_bytes, inner_bytes } = found.needs()?;
+            if memory_bytes > most {
                 return Ok(Attempt::TooLarge);
             }
-            let matched = budget.with(needed, || found.match_one_by_one())?;
+            let matched = budget.with(memory_bytes, || found.match_one_by_one(inner_bytes))?;
             Ok(matched.map_or(Attempt::Nothing, |found| Attempt::Matched(self.in_layer(found))))
         };
         self.with_streams(sides, attempt)
@@ -61,7 +70,7 @@ impl<'a> StreamPair<'a> {
 
     /// Matches the file by its streams, side by side in `memory_bytes`; `None` where there are none that are of
     /// use.
-    pub(super) fn match_alone(
+    pub(in crate::by_file) fn match_alone(
         &self,
         sides: &Sides<'_, '_>,
         memory_bytes: u64,
