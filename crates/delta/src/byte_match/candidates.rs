@@ -1,6 +1,6 @@
 //! The scan over the new bytes for alignments with the old ones that may be worth a cover.
 
-use super::suffix::{Match, SuffixIndex, common_prefix};
+use super::common_prefix;
 
 /// An alignment that agrees well somewhere.
 #[derive(Debug, Clone, Copy)]
@@ -25,68 +25,99 @@ const MAX_GAIN_BYTES: usize = 256;
 /// many, one is near, and those by chance would keep others out of sight.
 const RARE_GAIN_BYTES: usize = 8;
 
-/// All candidates, in order. One stays in force until a match is found that agrees in more bytes.
-pub(super) struct Candidates<'a> {
-    old: &'a [u8],
-    new: &'a [u8],
-    index: &'a SuffixIndex<'a>,
-    /// A match must agree in this many bytes more than the alignment in force to take its place.
-    min_gain_bytes: usize,
-    position: usize,
-    in_force: Candidate,
+/// Where in the old bytes something matches, and how many bytes of it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Match {
+    pub(super) at: usize,
+    pub(super) length: usize,
 }
 
-impl Iterator for Candidates<'_> {
+/// Where long matches in the old bytes are looked up.
+pub(super) trait Index {
+    /// The longest match of what comes next, if it beats the alignment in force; of some that are as long the one that
+    /// is nearest to that. May bring the scan to where the match begins, if that is not where it is.
+    fn better_match(&self, scan: &mut Scan<'_>) -> Option<Match>;
+}
+
+/// A place in the new bytes, and the alignment that is in force there.
+pub(super) struct Scan<'a> {
+    pub(super) old: &'a [u8],
+    pub(super) new: &'a [u8],
+    pub(super) position: usize,
+    in_force: Candidate,
+    /// A match must agree in this many bytes more than the alignment in force to take its place.
+    min_gain_bytes: usize,
+}
+
+/// All candidates, in order. One stays in force until a match is found that agrees in more bytes.
+pub(super) struct Candidates<'a, I> {
+    scan: Scan<'a>,
+    index: &'a I,
+}
+
+impl<I: Index> Iterator for Candidates<'_, I> {
     type Item = Candidate;
 
     fn next(&mut self) -> Option<Candidate> {
+        let Self { scan, index } = self;
         loop {
             // Where the alignment in force agrees there is nothing to look for: what beats it beats it by
             // as much where it stops agreeing.
-            self.position += self.agreeing_run();
-            if self.position >= self.new.len() {
+            scan.position += scan.agreeing_run();
+            if scan.position >= scan.new.len() {
                 return None;
             }
-            if let Some(found) = self.better_match() {
-                let new = self.position;
-                let is_rare = self.min_gain_bytes >= RARE_GAIN_BYTES;
-                let start = if is_rare { new - self.agreeing_before(found.at) } else { new };
-                self.in_force = Candidate { new, start, shift: found.at.wrapping_sub(new) };
-                self.position += found.length;
-                return Some(self.in_force);
+            if let Some(found) = index.better_match(scan) {
+                scan.take(found);
+                return Some(scan.in_force);
             }
-            self.position += 1;
+            scan.position += 1;
         }
     }
 }
 
-impl<'a> Candidates<'a> {
-    pub(super) fn new(
-        old: &'a [u8],
-        new: &'a [u8],
-        index: &'a SuffixIndex<'a>,
-        min_gain_bytes: usize,
-    ) -> Self {
-        let in_force = Candidate::FIRST;
-        Self { old, new, index, min_gain_bytes, position: 0, in_force }
+impl<'a, I: Index> Candidates<'a, I> {
+    pub(super) fn new(scan: Scan<'a>, index: &'a I) -> Self {
+        Self { scan, index }
+    }
+}
+
+impl<'a> Scan<'a> {
+    /// At the beginning.
+    pub(super) fn new(old: &'a [u8], new: &'a [u8], min_gain_bytes: usize) -> Self {
+        Self { old, new, position: 0, in_force: Candidate::FIRST, min_gain_bytes }
     }
 
-    /// The longest match here, if it beats the alignment in force.
-    fn better_match(&self) -> Option<Match> {
-        if !self.index.may_have(self.new, self.position, self.bytes_to_gain()) {
-            return None;
-        }
-        let needle = &self.new[self.position..];
-        let (found, rank) = self.index.search(needle);
-        let gain = found.length - self.count_agreeing(found.length);
-        let expected = self.position.wrapping_add(self.in_force.shift);
-        (gain > self.min_gain_bytes).then(|| self.index.nearest(needle, (found, rank), expected))
+    /// What lies before it.
+    pub(super) fn needle(&self) -> &'a [u8] {
+        &self.new[self.position..]
+    }
+
+    /// Where in old the alignment in force puts a place of new.
+    pub(super) fn expected(&self, position: usize) -> usize {
+        position.wrapping_add(self.in_force.shift)
+    }
+
+    /// Whether a match of so many bytes from `start` on beats the alignment in force.
+    pub(super) fn is_better(&self, length: usize, start: usize) -> bool {
+        let (old, new) = self.aligned(start, length);
+        let agreeing = old.iter().zip(new).filter(|(a, b)| a == b).count();
+        length - agreeing > self.min_gain_bytes
+    }
+
+    /// Puts a match in force, and goes on behind it.
+    fn take(&mut self, found: Match) {
+        let new = self.position;
+        let is_rare = self.min_gain_bytes >= RARE_GAIN_BYTES;
+        let start = if is_rare { new - self.agreeing_before(found.at) } else { new };
+        self.in_force = Candidate { new, start, shift: found.at.wrapping_sub(new) };
+        self.position += found.length;
     }
 
     /// How long a match here is at least that beats the alignment in force: so long that there are
     /// enough bytes in which the latter disagrees.
-    fn bytes_to_gain(&self) -> usize {
-        let (old, new) = self.aligned(MAX_GAIN_BYTES);
+    pub(super) fn bytes_to_gain(&self) -> usize {
+        let (old, new) = self.aligned(self.position, MAX_GAIN_BYTES);
         let mut left = self.min_gain_bytes + 1;
         for (i, (old, new)) in old.iter().zip(new).enumerate() {
             left -= usize::from(old != new);
@@ -98,21 +129,16 @@ impl<'a> Candidates<'a> {
         new.len() + left.min(MAX_GAIN_BYTES - new.len())
     }
 
-    /// What the alignment in force puts beside at most `length` bytes from here on, and those; cut at old's end.
-    fn aligned(&self, length: usize) -> (&[u8], &[u8]) {
-        let new = &self.new[self.position..];
-        let old = self.position.wrapping_add(self.in_force.shift).min(self.old.len());
+    /// What the alignment in force puts beside at most `length` bytes from `start` on, and those; cut at old's end.
+    fn aligned(&self, start: usize, length: usize) -> (&[u8], &[u8]) {
+        let new = &self.new[start..];
+        let old = self.expected(start).min(self.old.len());
         let length = length.min(new.len()).min(self.old.len() - old);
         (&self.old[old..old + length], &new[..length])
     }
 
-    fn count_agreeing(&self, length: usize) -> usize {
-        let (old, new) = self.aligned(length);
-        old.iter().zip(new).filter(|(a, b)| a == b).count()
-    }
-
     fn agreeing_run(&self) -> usize {
-        let (old, new) = self.aligned(usize::MAX);
+        let (old, new) = self.aligned(self.position, usize::MAX);
         common_prefix(old, new)
     }
 

@@ -1,6 +1,7 @@
 //! Covers without differences.
 
-use super::suffix::{Match, SuffixIndex};
+use super::candidates::Match;
+use super::suffix::SuffixIndex;
 use super::{ByteCover, nearly_equal};
 
 /// The covers of `new` that are equal to ranges of `old` and at least `min_bytes` long, for

@@ -5,6 +5,7 @@
 //! 2003): exact matches, from a suffix array, that beat the alignment which is in force. Which of them are
 //! taken, from where to where, is then what comes to the fewest bytes when it is coded.
 
+mod anchors;
 mod candidates;
 pub(crate) mod cost;
 mod cover_tree;
@@ -14,7 +15,8 @@ mod literal_cost;
 mod parse;
 mod suffix;
 
-use candidates::Candidates;
+use anchors::AnchorIndex;
+use candidates::{Candidates, Scan};
 pub use exact_runs::match_exact_runs;
 use parse::{Coded, DIFFERENCES, MOVED_REFERENCES, Sight, cheapest_covers};
 use suffix::SuffixIndex;
@@ -48,19 +50,36 @@ pub(crate) fn match_stand_ins(
     literals: &[u8],
     effort: Effort,
 ) -> Option<Vec<ByteCover>> {
-    match_costing(old, new, effort, Coded { literals, differences: DIFFERENCES })
+    let lookup = match effort {
+        Effort::Fast if old.len() > MAX_QUICKLY_SORTED => Lookup::Anchors,
+        _ => Lookup::Suffixes,
+    };
+    match_costing(old, new, effort, lookup, Coded { literals, differences: DIFFERENCES })
 }
 
 /// The covers of `new` by `old`, two executables, that say best where what went.
 pub(crate) fn match_to_vote(old: &[u8], new: &[u8]) -> Option<Vec<ByteCover>> {
     let coded = Coded { literals: new, differences: MOVED_REFERENCES };
-    match_costing(old, new, Effort::Fast, coded)
+    match_costing(old, new, Effort::Fast, Lookup::Anchors, coded)
+}
+
+/// Longer strings take longer to sort than all else does.
+const MAX_QUICKLY_SORTED: usize = 4 << 20;
+
+/// How matches are looked up.
+#[derive(Clone, Copy)]
+enum Lookup {
+    /// All there are, in a suffix array.
+    Suffixes,
+    /// Those of places that are known: long ones, and not always the longest.
+    Anchors,
 }
 
 fn match_costing(
     old: &[u8],
     new: &[u8],
     effort: Effort,
+    lookup: Lookup,
     coded: Coded<'_>,
 ) -> Option<Vec<ByteCover>> {
     debug_assert_eq!(coded.literals.len(), new.len());
@@ -75,9 +94,17 @@ fn match_costing(
         Effort::Default => (3, Sight { most: 8, lead_bytes: 40 }),
         Effort::Best => (2, Sight { most: 24, lead_bytes: 64 }),
     };
-    let index = SuffixIndex::of(old, min_gain_bytes + 1)?;
-    let candidates = Candidates::new(old, new, &index, min_gain_bytes);
-    Some(cheapest_covers(old, new, candidates, coded, sight))
+    let scan = Scan::new(old, new, min_gain_bytes);
+    Some(match lookup {
+        Lookup::Suffixes => {
+            let index = SuffixIndex::of(old, min_gain_bytes + 1)?;
+            cheapest_covers(old, new, Candidates::new(scan, &index), coded, sight)
+        }
+        Lookup::Anchors => {
+            let index = AnchorIndex::of(old)?;
+            cheapest_covers(old, new, Candidates::new(scan, &index), coded, sight)
+        }
+    })
 }
 
 /// Strings of one length that agree nearly everywhere need no search: their diagonal is the cover.
@@ -89,6 +116,20 @@ fn nearly_equal(old: &[u8], new: &[u8]) -> Option<ByteCover> {
     (different <= new.len() / 256).then_some(ByteCover { new: 0, old: 0, length: new.len() })
 }
 
+/// How many leading bytes two strings share.
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    let length = a.len().min(b.len());
+    let (a, b) = (&a[..length], &b[..length]);
+    let mut shared = 0;
+    for (x, y) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
+        let unequal = u64::from_le_bytes(*x) ^ u64::from_le_bytes(*y);
+        if unequal != 0 {
+            return shared + (unequal.trailing_zeros() / 8) as usize;
+        }
+        shared += 8;
+    }
+    shared + a[shared..].iter().zip(&b[shared..]).take_while(|(x, y)| x == y).count()
+}
 /// Peak memory of [`match_bytes`], both strings included; no memory is enough where one is too long.
 pub fn memory_bytes(old_bytes: u64, new_bytes: u64) -> u64 {
     if old_bytes.max(new_bytes) > MAX_BYTES {
@@ -129,7 +170,7 @@ mod tests {
     }
 
     /// Pseudo-random bytes (xorshift), so that nothing matches by chance.
-    fn noise(length: usize, mut seed: u64) -> Vec<u8> {
+    pub(super) fn noise(length: usize, mut seed: u64) -> Vec<u8> {
         std::iter::repeat_with(|| {
             seed ^= seed << 13;
             seed ^= seed >> 7;

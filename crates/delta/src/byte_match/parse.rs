@@ -5,9 +5,9 @@
 
 use super::ByteCover;
 use super::candidates::Candidate;
+use super::common_prefix;
 use super::cover_tree::{Cover, CoverTree, NodeId};
 use super::literal_cost::LiteralCosts;
-use super::suffix::common_prefix;
 
 /// What a cover costs before its offset, in 256ths of a byte: its length, and the distance to it.
 const COVER_COST: u64 = 700;

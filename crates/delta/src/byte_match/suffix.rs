@@ -1,5 +1,7 @@
 //! A suffix array, and the longest match in it.
 
+use super::candidates::{Index, Match, Scan};
+use super::common_prefix;
 use super::grams::GramFilter;
 
 /// All suffixes of a string in lexical order.
@@ -10,13 +12,6 @@ pub(super) struct SuffixIndex<'a> {
     /// lie beside each other, rather than all over the text.
     keys: Vec<u64>,
     grams: GramFilter,
-}
-
-/// Where in the text the longest match of a needle starts, and its length; a length of 0 is none.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub(super) struct Match {
-    pub(super) at: usize,
-    pub(super) length: usize,
 }
 
 /// Suffixes for each key.
@@ -40,13 +35,13 @@ impl<'a> SuffixIndex<'a> {
         self.grams.may_have(bytes, position, length)
     }
 
-    /// The longest prefix of `needle` that occurs in the text; shorter than 2 bytes counts as none.
+    /// The longest prefix of `needle` that occurs in the text; shorter than 2 bytes counts as none, of length 0.
     pub(super) fn longest_match(&self, needle: &[u8]) -> Match {
         self.search(needle).0
     }
 
     /// Of the match that [`Self::search`] found and a few that are as long, the one that is nearest to `expected`.
-    pub(super) fn nearest(&self, needle: &[u8], found: (Match, usize), expected: usize) -> Match {
+    fn nearest(&self, needle: &[u8], found: (Match, usize), expected: usize) -> Match {
         let (found, rank) = found;
         let place = |entry: &i32| usize::try_from(*entry).unwrap_or(0);
         let (before, after) = self.sorted.split_at(rank);
@@ -59,7 +54,7 @@ impl<'a> SuffixIndex<'a> {
     }
 
     /// The longest match, and where in the order of suffixes the needle would be.
-    pub(super) fn search(&self, needle: &[u8]) -> (Match, usize) {
+    fn search(&self, needle: &[u8]) -> (Match, usize) {
         let key = key_of(needle);
         let below = self.keys.partition_point(|other| *other < key);
         let not_above = end_of_equals(&self.keys, below, key);
@@ -94,6 +89,18 @@ impl<'a> SuffixIndex<'a> {
     }
 }
 
+impl Index for SuffixIndex<'_> {
+    fn better_match(&self, scan: &mut Scan<'_>) -> Option<Match> {
+        if !self.may_have(scan.new, scan.position, scan.bytes_to_gain()) {
+            return None;
+        }
+        let needle = scan.needle();
+        let found = self.search(needle);
+        let is_better = scan.is_better(found.0.length, scan.position);
+        is_better.then(|| self.nearest(needle, found, scan.expected(scan.position)))
+    }
+}
+
 /// The end of the run of keys that are `key`, which starts at `start`: seldom far away.
 fn end_of_equals(keys: &[u64], start: usize, key: u64) -> usize {
     let (mut known, mut step) = (start, 1);
@@ -117,20 +124,6 @@ fn key_of(bytes: &[u8]) -> u64 {
     }
 }
 
-/// How many leading bytes two strings share.
-pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
-    let length = a.len().min(b.len());
-    let (a, b) = (&a[..length], &b[..length]);
-    let mut shared = 0;
-    for (x, y) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
-        let unequal = u64::from_le_bytes(*x) ^ u64::from_le_bytes(*y);
-        if unequal != 0 {
-            return shared + (unequal.trailing_zeros() / 8) as usize;
-        }
-        shared += 8;
-    }
-    shared + a[shared..].iter().zip(&b[shared..]).take_while(|(x, y)| x == y).count()
-}
 #[allow(unsafe_code)]
 fn sort_suffixes(text: &[u8]) -> Option<Vec<i32>> {
     let length = i32::try_from(text.len()).ok()?;
