@@ -28,7 +28,8 @@ pub(super) struct AnchorIndex {
 impl AnchorIndex {
     /// The index of `text`; `None` where it is too long for 32-bit places.
     pub(super) fn of(text: &[u8]) -> Option<Self> {
-        let most = u32::try_from(text.len() / STRIDE + 2).ok()?;
+        // As many buckets as there are places, nearly; with the places they take no more than a suffix array.
+        let most = u32::try_from(text.len() / 4 * 3 + 2).ok()?;
         let log = most.ilog2();
         let shift = 64 - log;
         let buckets = || text.windows(GRAM_BYTES).step_by(STRIDE).map(|gram| bucket(gram, shift));

@@ -2,8 +2,9 @@
 //! the old one, differences within them allowed.
 //!
 //! Candidates are found as Colin Percival does ([*Naive differences of executable code*](https://www.daemonology.net/papers/bsdiff.pdf),
-//! 2003): exact matches, from a suffix array, that beat the alignment which is in force. Which of them are
-//! taken, from where to where, is then what comes to the fewest bytes when it is coded.
+//! 2003): exact matches, from a suffix array, that beat the alignment which is in force; where they need not be
+//! short, from a table of places instead. Which of them are taken, from where to where, is then what comes to the
+//! fewest bytes when it is coded.
 
 mod anchors;
 mod candidates;
@@ -50,36 +51,19 @@ pub(crate) fn match_stand_ins(
     literals: &[u8],
     effort: Effort,
 ) -> Option<Vec<ByteCover>> {
-    let lookup = match effort {
-        Effort::Fast if old.len() > MAX_QUICKLY_SORTED => Lookup::Anchors,
-        _ => Lookup::Suffixes,
-    };
-    match_costing(old, new, effort, lookup, Coded { literals, differences: DIFFERENCES })
+    match_costing(old, new, effort, Coded { literals, differences: DIFFERENCES })
 }
 
 /// The covers of `new` by `old`, two executables, that say best where what went.
 pub(crate) fn match_to_vote(old: &[u8], new: &[u8]) -> Option<Vec<ByteCover>> {
     let coded = Coded { literals: new, differences: MOVED_REFERENCES };
-    match_costing(old, new, Effort::Fast, Lookup::Anchors, coded)
-}
-
-/// Longer strings take longer to sort than all else does.
-const MAX_QUICKLY_SORTED: usize = 4 << 20;
-
-/// How matches are looked up.
-#[derive(Clone, Copy)]
-enum Lookup {
-    /// All there are, in a suffix array.
-    Suffixes,
-    /// Those of places that are known: long ones, and not always the longest.
-    Anchors,
+    match_costing(old, new, Effort::Fast, coded)
 }
 
 fn match_costing(
     old: &[u8],
     new: &[u8],
     effort: Effort,
-    lookup: Lookup,
     coded: Coded<'_>,
 ) -> Option<Vec<ByteCover>> {
     debug_assert_eq!(coded.literals.len(), new.len());
@@ -95,13 +79,13 @@ fn match_costing(
         Effort::Best => (2, Sight { most: 24, lead_bytes: 64 }),
     };
     let scan = Scan::new(old, new, min_gain_bytes);
-    Some(match lookup {
-        Lookup::Suffixes => {
-            let index = SuffixIndex::of(old, min_gain_bytes + 1)?;
+    Some(match effort {
+        Effort::Fast => {
+            let index = AnchorIndex::of(old)?;
             cheapest_covers(old, new, Candidates::new(scan, &index), coded, sight)
         }
-        Lookup::Anchors => {
-            let index = AnchorIndex::of(old)?;
+        Effort::Default | Effort::Best => {
+            let index = SuffixIndex::of(old, min_gain_bytes + 1)?;
             cheapest_covers(old, new, Candidates::new(scan, &index), coded, sight)
         }
     })
