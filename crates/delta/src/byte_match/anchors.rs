@@ -9,10 +9,10 @@ use super::common_prefix;
 /// Bytes of a sequence.
 const GRAM_BYTES: usize = 8;
 
-/// The sequence at each so-manieth place is known: a match that has one more byte than both is found.
+/// The sequence at each so-manieth place is known, so that a match of nine bytes has one that is.
 const STRIDE: usize = 2;
 
-/// Of the places of one sequence, so many are looked at: those around the expected one.
+/// Of the places of one sequence, so many are looked at: those before and after the expected one.
 const NEAREST: usize = 12;
 
 /// The places of sequences, by their hashes.
@@ -28,8 +28,8 @@ pub(super) struct AnchorIndex {
 impl AnchorIndex {
     /// The index of `text`; `None` where it is too long for 32-bit places.
     pub(super) fn of(text: &[u8]) -> Option<Self> {
-        // As many buckets as there are places, nearly; with the places they take no more than a suffix array.
-        let most = u32::try_from(text.len() / 4 * 3 + 2).ok()?;
+        // No more buckets than there are places: together they take no more than a suffix array.
+        let most = u32::try_from(text.len() / STRIDE + 2).ok()?;
         let log = most.ilog2();
         let shift = 64 - log;
         let buckets = || text.windows(GRAM_BYTES).step_by(STRIDE).map(|gram| bucket(gram, shift));
@@ -57,10 +57,11 @@ impl AnchorIndex {
     }
 }
 
-/// A match, and where in the new bytes it begins.
+/// A match, where in the new bytes it begins, and how far it is from where it is expected. The greatest is the best.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Found {
     length: usize,
+    distance: Reverse<usize>,
     start: Reverse<usize>,
     at: usize,
 }
@@ -73,29 +74,38 @@ impl AnchorIndex {
         let expected = scan.expected(position);
         let next = places.partition_point(|place| offset_of(*place) < expected);
         let first = next.saturating_sub(NEAREST / 2).min(places.len().saturating_sub(NEAREST));
-        let matches = places[first..].iter().take(NEAREST).map(|place| {
+        let found = places[first..].iter().take(NEAREST).map(|place| {
             let at = offset_of(*place);
-            Match { at, length: common_prefix(&scan.old[at..], needle) }
+            let length = common_prefix(&scan.old[at..], needle);
+            let distance = Reverse(at.abs_diff(expected));
+            Found { length, distance, start: Reverse(position), at }
         });
-        let rank = |found: &Match| (found.length, Reverse(found.at.abs_diff(expected)));
-        let Match { at, length } = matches.max_by_key(rank)?;
-        let before = scan.old[..at].iter().rev().zip(scan.new[..position].iter().rev());
+        found.max().map(|found| found.extended_back(scan))
+    }
+}
+
+impl Found {
+    /// With the bytes before it that agree and lie between two known places.
+    fn extended_back(self, scan: &Scan<'_>) -> Self {
+        let Self { length, distance, start: Reverse(start), at } = self;
+        let before = scan.old[..at].iter().rev().zip(scan.new[..start].iter().rev());
         let before = before.take(STRIDE - 1).take_while(|(old, new)| old == new).count();
-        let start = Reverse(position - before);
-        Some(Found { length: length + before, start, at: at - before })
+        let start = Reverse(start - before);
+        Self { length: length + before, distance, start, at: at - before }
     }
 }
 
 impl Index for AnchorIndex {
     fn better_match(&self, scan: &mut Scan<'_>) -> Option<Match> {
-        let first = self.find(scan, scan.position)?;
-        if !scan.is_better(first.length, first.start.0) {
-            return None;
-        }
+        let better_at = |position| {
+            let found = self.find(scan, position)?;
+            scan.is_better(found.length, found.start.0).then_some(found)
+        };
+        let first = better_at(scan.position)?;
         // A longer one that begins here may only be known at the next places.
         let end = scan.new.len().min(scan.position + STRIDE);
-        let others = (scan.position + 1..end).filter_map(|position| self.find(scan, position));
-        let Found { length, start, at } = others.fold(first, Found::max);
+        let others = (scan.position + 1..end).filter_map(better_at);
+        let Found { length, start, at, .. } = others.fold(first, Found::max);
         scan.position = start.0;
         Some(Match { at, length })
     }
@@ -116,8 +126,34 @@ fn bucket(gram: &[u8], shift: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::byte_match::candidates::Candidates;
     use crate::byte_match::tests::noise;
     use proptest::prelude::*;
+
+    /// One is known where it begins, the other from the next byte on.
+    #[test]
+    fn of_two_that_are_as_long_the_nearer_is_taken() {
+        let mut old = noise(20_000, 1);
+        let block = noise(60, 2);
+        for at in [1000, 9001] {
+            old[at..at + block.len()].copy_from_slice(&block);
+        }
+        let new = [&old[..990], &block, &noise(100, 3)].concat();
+        let index = AnchorIndex::of(&old).unwrap();
+        let found = Candidates::new(Scan::new(&old, &new, 8), &index).next().unwrap();
+        assert_eq!((found.new, found.shift), (990, 10));
+    }
+
+    #[test]
+    fn it_takes_no_more_than_a_suffix_array() {
+        for length in
+            [0, 1, 9, 1 << 16, (1 << 16) - 8, (1 << 17) - 1, (1 << 18) / 3, (1 << 18) / 3 + 8]
+        {
+            let index = AnchorIndex::of(&noise(length, 7)).unwrap();
+            let bytes = (index.starts.capacity() + index.places.capacity()) * size_of::<u32>();
+            assert!(bytes <= length * size_of::<i32>() + 64, "{length} {bytes}");
+        }
+    }
 
     proptest! {
         #[test]
@@ -148,7 +184,7 @@ mod tests {
         ) {
             let index = AnchorIndex::of(&old).unwrap();
             for position in 0..new.len() {
-                let Some(Found { length, start, at }) = index.find(&Scan::new(&old, &new, 8), position)
+                let Some(Found { length, start, at, .. }) = index.find(&Scan::new(&old, &new, 8), position)
                 else { continue };
                 prop_assert!(start.0 <= position && position - start.0 < STRIDE);
                 prop_assert_eq!(&new[start.0..start.0 + length], &old[at..at + length]);

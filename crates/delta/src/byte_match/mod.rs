@@ -67,7 +67,7 @@ fn match_costing(
     coded: Coded<'_>,
 ) -> Option<Vec<ByteCover>> {
     debug_assert_eq!(coded.literals.len(), new.len());
-    if new.len() as u64 > MAX_BYTES {
+    if old.len().max(new.len()) as u64 > MAX_BYTES {
         return None;
     }
     if let Some(whole) = nearly_equal(old, new) {
@@ -114,6 +114,7 @@ fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     }
     shared + a[shared..].iter().zip(&b[shared..]).take_while(|(x, y)| x == y).count()
 }
+
 /// Peak memory of [`match_bytes`], both strings included; no memory is enough where one is too long.
 pub fn memory_bytes(old_bytes: u64, new_bytes: u64) -> u64 {
     if old_bytes.max(new_bytes) > MAX_BYTES {
@@ -132,8 +133,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// The covers by default; all efforts have sound ones.
     fn check(old: &[u8], new: &[u8]) -> Vec<ByteCover> {
-        let covers = match_bytes(old, new, Effort::Default).unwrap();
+        let [_, covers, _] = [Effort::Fast, Effort::Default, Effort::Best]
+            .map(|effort| check_with(effort, old, new));
+        covers
+    }
+
+    fn check_with(effort: Effort, old: &[u8], new: &[u8]) -> Vec<ByteCover> {
+        let covers = match_bytes(old, new, effort).unwrap();
         let mut end = 0;
         for cover in &covers {
             assert!(cover.new >= end && cover.length > 0, "{covers:?}");

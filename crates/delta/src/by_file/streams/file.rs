@@ -193,7 +193,9 @@ impl FileMatch<'_> {
         let Some(old) = self.old else {
             return Ok(vec![Ancestor { same: None, like: None }; streams.len()]);
         };
-        let index = OldStreams::of(old.bytes, old_streams, streams).map_err(|e| old.error(e))?;
+        let limit = self.limits.plain_bytes;
+        let index = OldStreams::of(old.bytes, old_streams, streams, limit);
+        let index = index.map_err(|error| old.error(error))?;
         let ancestor = |stream| {
             let like = index.like(stream);
             let same = index.same(self.new, stream, like).map_err(of_target)?;

@@ -32,11 +32,13 @@ fn name_hashes(name: &[u8]) -> [u64; 4] {
 }
 
 impl<'a> OldStreams<'a> {
-    /// Those of `file`, of which some may be among `wanted`, byte by byte. Fails where it cannot be read.
+    /// Those of `file`, of which some may be among `wanted`, byte by byte; others are like one only if they hold no
+    /// more than `plain_bytes`. Fails where it cannot be read.
     pub(super) fn of(
         file: &dyn ReadAt,
         streams: &'a [Stream],
         wanted: &[Stream],
+        plain_bytes: u64,
     ) -> Result<Self, ReadError> {
         let lengths: HashSet<u64> = wanted.iter().map(length).collect();
         let mut by_bytes = Vec::new();
@@ -44,7 +46,7 @@ impl<'a> OldStreams<'a> {
             by_bytes.push((hash_bytes(file, stream)?, number));
         }
         let mut by_name = [(); 4].map(|()| Vec::with_capacity(streams.len()));
-        for (number, stream) in (0..).zip(streams) {
+        for (number, stream) in (0..).zip(streams).filter(|(_, s)| s.plain_bytes <= plain_bytes) {
             for (list, hash) in by_name.iter_mut().zip(name_hashes(&stream.name)) {
                 list.push((hash, number));
             }
