@@ -4,12 +4,13 @@
 #![allow(clippy::ptr_arg)]
 
 use delta::native::{
-    Compression, DecodeError, EncodeOptions, LayerDecoder, Limits, Origin, encode,
+    Compression, DecodeError, EncodeError, EncodeOptions, LayerDecoder, Limits, Origin, encode,
 };
 use delta::read_at::ReadAt;
 use delta::region::Content;
 use delta::{Cover, OriginId};
 use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
 use xxhash_rust::xxh3::xxh3_64;
 
 mod noise_support;
@@ -68,12 +69,23 @@ fn delta_of(
     compression: Compression,
     memory_bytes: u64,
 ) -> Vec<u8> {
-    let origin = Origin::Layer { diff_id: [1; 32], size: base.len() as u64 };
+    encoded(base, target, content, compression, memory_bytes).unwrap()
+}
+
+fn encoded(
+    base: &Vec<u8>,
+    target: &Vec<u8>,
+    content: &Content,
+    compression: Compression,
+    memory_bytes: u64,
+) -> Result<Vec<u8>, EncodeError> {
+    let [diff_id, output] = [base, target].map(|bytes| Sha256::digest(bytes).into());
+    let origin = Origin::Layer { diff_id, size: base.len() as u64 };
     let options = EncodeOptions { compression, memory_bytes, compress_memory_bytes: 256 << 20 };
     let mut delta = Vec::new();
     let origins = [(origin, base as &dyn ReadAt)];
-    encode(target, [7; 32], &origins, content, &options, &mut delta).unwrap();
-    delta
+    encode(target, output, &origins, content, &options, &mut delta)?;
+    Ok(delta)
 }
 
 fn apply(delta: &[u8], base: &Vec<u8>) -> Result<Vec<u8>, DecodeError> {
@@ -131,12 +143,17 @@ fn other_streams_are_not_mixed() {
     let (end, _) = header_ends(&delta);
     // Seven streams of three bytes each are the last of the payload.
     let codecs: Vec<u8> = (0..7).map(|id| delta[end - 21 + id * 3 + 1]).collect();
-    assert_eq!(codecs, [2, 2, 2, 2, 3, 3, 2]);
-    delta[end - 21 + 1] = 3;
-    let digest = xxh3_64(&delta[..end]).to_le_bytes();
-    delta[end..end + 8].copy_from_slice(&digest);
-    let error = apply(&delta, &base).unwrap_err();
-    assert!(matches!(error, DecodeError::Header { .. }), "{error}");
+    assert_eq!(codecs, [2, 2, 2, 2, 4, 4, 2]);
+    // Codec 3 was another model.
+    for (stream, codec) in [(0, 4), (4, 3)] {
+        let at = end - 21 + stream * 3 + 1;
+        let before = std::mem::replace(&mut delta[at], codec);
+        let digest = xxh3_64(&delta[..end]).to_le_bytes();
+        delta[end..end + 8].copy_from_slice(&digest);
+        let error = apply(&delta, &base).unwrap_err();
+        assert!(matches!(error, DecodeError::Header { .. }), "{error}");
+        delta[at] = before;
+    }
 }
 
 /// The delta with a byte more or less in the first frame's last stream that has bytes, which is said in
@@ -197,8 +214,14 @@ fn write_the_vector() {
     let base = words(9, 12_000);
     let changed = Piece { length: 9000, at: Some(1234), step: 7 };
     let new = Piece { length: 6000, at: None, step: 1 };
-    let (target, content) = build(&base, &[new, changed, new, changed]);
-    let delta = delta_of(&base, &target, &content, MIXED, 4 << 20);
+    let (mut target, content) = build(&base, &[new, changed, new, changed]);
+    // What is hardly to be predicted, what is nearly certain, and a repeat from beyond the ring.
+    let noise = noise(11, 3000);
+    target.extend([&noise[..], &[0; 3000], &noise].concat());
+    // The smallest tables: contexts get into one another's way.
+    let fits = |memory_bytes: &u64| encoded(&base, &target, &content, MIXED, *memory_bytes).is_ok();
+    let least = (1u64 << 20..).step_by(16 << 10).find(fits).unwrap();
+    let delta = encoded(&base, &target, &content, MIXED, least).unwrap();
     for (name, bytes) in [("delta.silt", &delta), ("base", &base), ("target", &target)] {
         std::fs::write(format!("{FOLDER}/mixed-{name}"), bytes).unwrap();
     }

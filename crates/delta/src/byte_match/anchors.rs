@@ -17,12 +17,48 @@ const NEAREST: usize = 12;
 
 /// The places of sequences, by their hashes.
 pub(super) struct AnchorIndex {
-    /// Where the places of each hash start, and those of the last one end.
+    /// Where the places of each bucket start, and those of the last one end.
     starts: Vec<u32>,
-    /// In units of [`STRIDE`], in order for each hash.
-    places: Vec<u32>,
-    /// Bits of a hash that are not used.
-    shift: u32,
+    /// In order for each bucket.
+    places: Vec<Place>,
+    hashes: Hashes,
+}
+
+/// A place in units of [`STRIDE`], and below it some bits of the hash of the sequence that is there: what is of the same
+/// bucket by chance is mostly known by them, without a look at the text.
+#[derive(Clone, Copy, Default)]
+struct Place(u32);
+
+/// How hashes are divided into numbers of buckets and bits for places.
+#[derive(Clone, Copy)]
+struct Hashes {
+    bucket_bits: u32,
+    tag_bits: u32,
+}
+
+impl Hashes {
+    /// Of a sequence, the bucket and the tag.
+    fn of(self, gram: &[u8]) -> (usize, u32) {
+        let number = gram.first_chunk().map_or(0, |chunk| u64::from_le_bytes(*chunk));
+        let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let bucket = usize::try_from(hash >> (64 - self.bucket_bits)).unwrap_or(0);
+        let tag = hash >> (64 - self.bucket_bits - self.tag_bits);
+        (bucket, u32::try_from(tag & u64::from(self.tags())).unwrap_or(0))
+    }
+
+    fn place(self, number: u32, tag: u32) -> Place {
+        Place(number << self.tag_bits | tag)
+    }
+
+    /// The bits of a place that are its tag.
+    fn tags(self) -> u32 {
+        (1 << self.tag_bits) - 1
+    }
+
+    /// Where in the text a place is.
+    fn offset(self, Place(place): Place) -> usize {
+        (place >> self.tag_bits) as usize * STRIDE
+    }
 }
 
 impl AnchorIndex {
@@ -30,30 +66,51 @@ impl AnchorIndex {
     pub(super) fn of(text: &[u8]) -> Option<Self> {
         // No more buckets than there are places: together they take no more than a suffix array.
         let most = u32::try_from(text.len() / STRIDE + 2).ok()?;
-        let log = most.ilog2();
-        let shift = 64 - log;
-        let buckets = || text.windows(GRAM_BYTES).step_by(STRIDE).map(|gram| bucket(gram, shift));
+        let hashes = Hashes { bucket_bits: most.ilog2(), tag_bits: most.leading_zeros() };
+        let grams = || text.windows(GRAM_BYTES).step_by(STRIDE).map(|gram| hashes.of(gram));
 
         // How many there are of each; then where those of each start; then, as they are put there, where they end.
-        let mut starts = vec![0; (1 << log) + 1];
-        buckets().for_each(|bucket| starts[bucket] += 1);
+        let mut starts = vec![0; (1 << hashes.bucket_bits) + 1];
+        grams().for_each(|(bucket, _)| starts[bucket] += 1);
         let mut count = 0;
         starts.iter_mut().for_each(|start| count += std::mem::replace(start, count));
-        let mut places = vec![0; count as usize];
-        for (place, bucket) in (0..).zip(buckets()) {
-            places[starts[bucket] as usize] = place;
+        let mut places = vec![Place::default(); count as usize];
+        for (number, (bucket, tag)) in (0..).zip(grams()) {
+            places[starts[bucket] as usize] = hashes.place(number, tag);
             starts[bucket] += 1;
         }
         starts.rotate_right(1);
         starts[0] = 0;
-        Some(Self { starts, places, shift })
+        Some(Self { starts, places, hashes })
     }
 
-    /// Places of the sequence that `needle` starts with, and of some others, in order.
-    fn places(&self, needle: &[u8]) -> &[u32] {
-        let Some(gram) = needle.get(..GRAM_BYTES) else { return &[] };
-        let bucket = bucket(gram, self.shift);
-        &self.places[self.starts[bucket] as usize..self.starts[bucket + 1] as usize]
+    /// Places of the sequence that `needle` starts with, and of a few others, in order: the nearest to `expected`.
+    fn nearest(&self, needle: &[u8], expected: usize) -> impl Iterator<Item = usize> {
+        let (bucket, tag) = needle.get(..GRAM_BYTES).map_or((0, 0), |gram| self.hashes.of(gram));
+        let end = if needle.len() < GRAM_BYTES { 0 } else { self.starts[bucket + 1] };
+        let places = &self.places[self.starts[bucket].min(end) as usize..end as usize];
+        let first = match places.len().checked_sub(NEAREST) {
+            None | Some(0) => 0,
+            Some(last) => {
+                let next = places.partition_point(|place| self.hashes.offset(*place) < expected);
+                next.saturating_sub(NEAREST / 2).min(last)
+            }
+        };
+        let nearest = places[first..].iter().take(NEAREST);
+        let nearest = nearest.filter(move |Place(place)| place & self.hashes.tags() == tag);
+        nearest.map(|place| self.hashes.offset(*place))
+    }
+
+    /// The longest match that is known at `position` of the new bytes. It may begin before, between two known places.
+    fn find(&self, scan: &Scan<'_>, position: usize) -> Option<Found> {
+        let needle = &scan.new[position..];
+        let expected = scan.expected(position);
+        let found = self.nearest(needle, expected).map(|at| {
+            let length = common_prefix(&scan.old[at..], needle);
+            let distance = Reverse(at.abs_diff(expected));
+            Found { length, distance, start: Reverse(position), at }
+        });
+        found.max().map(|found| found.extended_back(scan))
     }
 }
 
@@ -64,24 +121,6 @@ struct Found {
     distance: Reverse<usize>,
     start: Reverse<usize>,
     at: usize,
-}
-
-impl AnchorIndex {
-    /// The longest match that is known at `position` of the new bytes. It may begin before, between two known places.
-    fn find(&self, scan: &Scan<'_>, position: usize) -> Option<Found> {
-        let needle = &scan.new[position..];
-        let places = self.places(needle);
-        let expected = scan.expected(position);
-        let next = places.partition_point(|place| offset_of(*place) < expected);
-        let first = next.saturating_sub(NEAREST / 2).min(places.len().saturating_sub(NEAREST));
-        let found = places[first..].iter().take(NEAREST).map(|place| {
-            let at = offset_of(*place);
-            let length = common_prefix(&scan.old[at..], needle);
-            let distance = Reverse(at.abs_diff(expected));
-            Found { length, distance, start: Reverse(position), at }
-        });
-        found.max().map(|found| found.extended_back(scan))
-    }
 }
 
 impl Found {
@@ -109,18 +148,6 @@ impl Index for AnchorIndex {
         scan.position = start.0;
         Some(Match { at, length })
     }
-}
-
-/// Where in the text a place is.
-fn offset_of(place: u32) -> usize {
-    place as usize * STRIDE
-}
-
-/// The upper bits of a hash.
-fn bucket(gram: &[u8], shift: u32) -> usize {
-    let number = gram.first_chunk().map_or(0, |chunk| u64::from_le_bytes(*chunk));
-    let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift;
-    usize::try_from(hash).unwrap_or(0)
 }
 
 #[cfg(test)]

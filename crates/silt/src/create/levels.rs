@@ -20,8 +20,8 @@ pub(super) fn has_learnt(report: &LayerReport) -> bool {
     delta_bytes > MIXING_LEARNS_BYTES && delta_bytes < report.literal_bytes / 10 * 9
 }
 
-/// Mixing takes one or two microseconds for each literal. At the default level it is done where at most
-/// one byte in so many is one.
+/// Mixing takes half a microsecond or one for each literal. At the default level it is done where at most one byte in so
+/// many is one.
 const MIXED_SHARE: u64 = 128;
 
 /// In less memory on the device its tables are too small to be worth it.

@@ -52,7 +52,7 @@ impl Compression {
 pub(super) enum Codec {
     Zstd = 1,
     Lzma2 = 2,
-    Mixed = 3,
+    Mixed = 4,
 }
 
 impl Codec {

@@ -119,12 +119,12 @@ impl StreamTable {
         Self(StreamId::ALL[..count].iter().map(entry).collect())
     }
 
-    /// Halves the largest window, and the table of what is mixed when the windows are a 16th of it; false
+    /// Halves the largest window, and the table of what is mixed when the windows are a 32nd of it; false
     /// where all are as small as they get.
     pub(super) fn shrink(&mut self) -> bool {
         let shrinkable = self.0.iter_mut().filter(|entry| entry.window_log > MIN_WINDOW_LOG);
         let largest = shrinkable.max_by_key(|entry| match entry.codec {
-            Codec::Mixed => entry.window_log - 4,
+            Codec::Mixed => entry.window_log - 5,
             Codec::Zstd | Codec::Lzma2 => entry.window_log,
         });
         largest.map(|entry| entry.window_log -= 1).is_some()

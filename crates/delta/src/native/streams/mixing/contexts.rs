@@ -3,7 +3,7 @@
 use super::arithmetic::BitCoder;
 use super::model::Model;
 use super::tail::Tail;
-use super::{CONTEXTS, Context, hash};
+use super::{Context, HASHED, hash};
 use crate::native::streams::DifferenceSite;
 
 /// The model of literals: they go on after the bytes that were made before them.
@@ -37,20 +37,15 @@ impl Literals {
 }
 
 fn context_of_literal([a, b, c, d, e, f]: [u32; 6], followed: u32) -> Context {
-    let high = |byte: u32| byte >> 4;
+    let high = |byte: u32| byte >> 5;
     let values = [
-        0,
-        a,
         a | b << 8,
-        b | c << 8,
-        b,
-        c | d << 8,
+        high(a) | high(b) << 3 | high(c) << 6 | high(d) << 9 | high(e) << 12,
+        followed,
         a | e << 8 | f << 16,
-        high(a) | high(b) << 4 | high(c) << 8 | high(d) << 12,
-        followed | a << 16,
     ];
-    let last = a.to_le_bytes()[0];
-    Context { keys: keys(values), selector: last, refinement: last }
+    let direct = [a, b, c].map(low_byte);
+    Context { direct, keys: keys(values), selector: direct[1], refinement: direct[0] }
 }
 
 /// The model of differences: what changes depends on what was there.
@@ -77,18 +72,14 @@ impl Differences {
         let (old, [a, b, ..]) = (u32::from(site.old), site.before.last());
         let (last, before) = (self.last & 0xff, self.last >> 8 & 0xff);
         let values = [
-            0,
-            last,
-            last | before << 8,
-            old,
-            old | a << 8,
-            old | a << 8 | b << 16,
             old | u32::from(self.last_of[usize::from(site.old)]) << 8,
+            old | a << 8 | b << 16,
             old | last << 8 | a << 16,
             old | last << 8 | before << 16,
         ];
-        let selector = last.to_le_bytes()[0];
-        let context = Context { keys: keys(values), selector, refinement: site.old };
+        let direct = [last, old, a].map(low_byte);
+        let context =
+            Context { direct, keys: keys(values), selector: direct[1], refinement: direct[0] };
         let difference = self.model.code(coder, &context, difference);
         self.last = self.last << 8 | u32::from(difference);
         self.last_of[usize::from(site.old)] = difference;
@@ -97,10 +88,14 @@ impl Differences {
 }
 
 /// The same value is another key in another context.
-fn keys(values: [u32; CONTEXTS]) -> [u32; CONTEXTS] {
+fn keys(values: [u32; HASHED]) -> [u32; HASHED] {
     let mut number = 0;
     values.map(|value| {
         number += 1;
         hash(value, number)
     })
+}
+
+fn low_byte(x: u32) -> u8 {
+    x.to_le_bytes()[0]
 }

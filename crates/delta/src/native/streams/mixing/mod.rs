@@ -5,14 +5,17 @@
 //! logistic domain by weights that learn, then refined, and an arithmetic coder behind. What is ours are the contexts:
 //! they know the old bytes that a delta is made against.
 //!
-//! - `model` predicts and learns, over `slots` (probabilities by context) and `repeats`; the same code runs on both sides;
+//! - `model` predicts and learns, over `slots` (probabilities by context), `repeats` and `refinement`, in vectors of
+//!   `lanes`; the same code runs on both sides;
 //! - [`Literals`] and [`Differences`]: the contexts of the two streams that are mixed;
 //! - `arithmetic`: the coder; [`MixedWriter`] and [`MixedReader`]: a stream, frame by frame.
 
 mod arithmetic;
 mod contexts;
+mod lanes;
 mod logistic;
 mod model;
+mod refinement;
 mod repeats;
 mod run;
 mod slots;
@@ -22,13 +25,18 @@ pub(super) use contexts::{Differences, Literals};
 pub(super) use run::{MixedReader, MixedWriter};
 pub(in crate::native) use tail::Tail;
 
-/// Contexts that a byte is predicted from.
-const CONTEXTS: usize = 9;
+/// Contexts of one byte, which have tables of their own.
+const DIRECT: usize = 3;
+/// Contexts that share a table, by hashes.
+const HASHED: usize = 4;
+/// Contexts that a byte is predicted from. With what is repeated they fill a vector.
+const CONTEXTS: usize = DIRECT + HASHED;
 
 /// What a byte is predicted from.
 struct Context {
-    /// A hash of each context.
-    keys: [u32; CONTEXTS],
+    direct: [u8; DIRECT],
+    /// A hash of each other context.
+    keys: [u32; HASHED],
     /// Chooses one of the weights.
     selector: u8,
     /// Chooses what refines the prediction.
@@ -36,7 +44,7 @@ struct Context {
 }
 
 /// What a model takes beside its table and its repeats: weights, refinements, tables of contexts.
-const FIXED_BYTES: u64 = 512 << 10;
+const FIXED_BYTES: u64 = 704 << 10;
 
 /// Memory that a model takes whose table has `2^log` bytes.
 pub(super) fn memory_bytes(log: u8) -> u64 {
