@@ -52,8 +52,8 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    fn all(&self) -> impl Iterator<Item = &Vec<u8>> {
-        [&self.lengths, &self.offsets, &self.gaps, &self.differences, &self.literals]
+    fn beside_literals(&self) -> impl Iterator<Item = &Vec<u8>> {
+        [&self.lengths, &self.offsets, &self.gaps, &self.differences]
             .into_iter()
             .chain(&self.residual_gaps)
             .chain(&self.residuals)
@@ -150,10 +150,10 @@ impl Trial {
         let (streams, covers) =
             streams(plan.machine, old, new, &plan.parameters, &plan.covers).ok()?;
         let literals = compressed(&streams.literals);
-        let others = streams.all().map(|stream| compressed(stream)).sum::<usize>();
+        let others = streams.beside_literals().map(|stream| compressed(stream)).sum::<usize>();
         // Few literals say little about what more of them would cost.
         let literal_cost = (literals * 256 + 64 * 128) / (streams.literals.len() + 64);
-        let bytes = others + plan.parameters.len();
+        let bytes = literals + others + plan.parameters.len();
         Some(Self { bytes, covers, literal_cost })
     }
 

@@ -237,8 +237,7 @@ impl FileMatch<'_> {
 
     /// Whether neither a stream nor its like holds more than may be inflated.
     fn may_open(&self, stream: &Stream, like: Option<&Stream>) -> bool {
-        let most = like.map_or(0, |like| like.plain_bytes).max(stream.plain_bytes);
-        most <= self.limits.plain_bytes
+        plain_bytes(stream, like) <= self.limits.plain_bytes
     }
 
     fn budgeted_region(
@@ -247,7 +246,7 @@ impl FileMatch<'_> {
         old: Option<(Old<'_>, &Stream)>,
     ) -> Result<Option<(Region, usize)>, MatchError> {
         let Some(Within { budget, .. }) = self.within else { return self.region(stream, old) };
-        let plain_bytes = stream.plain_bytes.max(old.map_or(0, |(_, like)| like.plain_bytes));
+        let plain_bytes = plain_bytes(stream, old.map(|(_, like)| like));
         let inner_bytes = self.inner_bytes(stream, plain_bytes)?;
         let limits = StreamLimits { inner_bytes, ..self.limits };
         let of_stream = memory_of_streams(plain_bytes, inner_bytes);
@@ -265,6 +264,11 @@ impl FileMatch<'_> {
         let most = self.limits.inner_bytes.min(plain_bytes.saturating_mul(MAX_RATIO));
         Ok(if may_hold { most } else { 0 })
     }
+}
+
+/// What a stream holds, or its like, if that holds more.
+fn plain_bytes(stream: &Stream, like: Option<&Stream>) -> u64 {
+    like.map_or(0, |like| like.plain_bytes).max(stream.plain_bytes)
 }
 
 /// The streams of a file of so many bytes, of those that hold no more than the limit only the first ones that hold

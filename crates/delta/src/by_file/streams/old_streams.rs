@@ -32,8 +32,8 @@ fn name_hashes(name: &[u8]) -> [u64; 4] {
 }
 
 impl<'a> OldStreams<'a> {
-    /// Those of `file`, of which some may be among `wanted`, byte by byte; others are like one only if they hold no
-    /// more than `plain_bytes`. Fails where it cannot be read.
+    /// Those of `file`, of which some may be among `wanted`, byte by byte; others are found by name only if they hold
+    /// no more than `plain_bytes`. Fails where it cannot be read.
     pub(super) fn of(
         file: &dyn ReadAt,
         streams: &'a [Stream],
