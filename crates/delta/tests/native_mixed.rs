@@ -207,6 +207,19 @@ fn the_vector_of_the_specification_is_read() {
     assert!(apply(&delta, &read("mixed-base")).unwrap() == read("mixed-target"));
 }
 
+/// What is hardly to be predicted, and repeats of it: from the end of a ring of 1,024 bytes, of which 32 are kept for comparing, and
+/// from beyond; long ones that go on in one of two ways.
+fn repeats() -> Vec<u8> {
+    let far = |seed: u64, distance: usize| {
+        let noise = noise(seed, 200);
+        [&noise[..], &vec![0; distance - noise.len()], &noise].concat()
+    };
+    let shared = noise(14, 80);
+    let fork = |end: u64| [&shared[..], &noise(end, 20)].concat();
+    let forks = [fork(15), fork(16), fork(15), fork(16), fork(15)].concat();
+    [noise(11, 3000), far(12, 991), far(13, 992), forks].concat()
+}
+
 /// Writes the vector anew: only for a new version of the format.
 #[test]
 #[ignore = "writes testdata"]
@@ -215,9 +228,9 @@ fn write_the_vector() {
     let changed = Piece { length: 9000, at: Some(1234), step: 7 };
     let new = Piece { length: 6000, at: None, step: 1 };
     let (mut target, content) = build(&base, &[new, changed, new, changed]);
-    // What is hardly to be predicted, what is nearly certain, and a repeat from beyond the ring.
-    let noise = noise(11, 3000);
-    target.extend([&noise[..], &[0; 3000], &noise].concat());
+    target.extend(repeats());
+    // As many literals as end a frame; what was learnt in it is of use in the next.
+    target.extend([&vec![0; 1 << 20][..], &repeats(), &words(9, 3000)].concat());
     // The smallest tables: contexts get into one another's way.
     let fits = |memory_bytes: &u64| encoded(&base, &target, &content, MIXED, *memory_bytes).is_ok();
     let least = (1u64 << 20..).step_by(16 << 10).find(fits).unwrap();

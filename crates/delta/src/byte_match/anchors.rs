@@ -12,7 +12,7 @@ const GRAM_BYTES: usize = 8;
 /// The sequence at each so-manieth place is known, so that a match of nine bytes has one that is.
 const STRIDE: usize = 2;
 
-/// Of the places of one sequence, so many are looked at: those before and after the expected one.
+/// Of the places in one bucket, so many are looked at: those before and after the expected one.
 const NEAREST: usize = 12;
 
 /// The places of sequences, by their hashes.

@@ -262,8 +262,8 @@ impl<'a> Parse<'a> {
     /// Goes on by a byte.
     fn step(&mut self) {
         let at = self.at;
-        let best = self.best();
-        let least = best.cost + COVER_COST;
+        let best = self.best_diagonal().map(|diagonal| diagonal.way(at));
+        let least = best.map_or(self.literal.cost, |best| best.cost) + COVER_COST;
         let mut may_be_entered = false;
         for diagonal in &mut self.diagonals {
             let beside = self.old.get(at.wrapping_add(diagonal.shift));
@@ -281,7 +281,10 @@ impl<'a> Parse<'a> {
         if least_agreement < MIN_AGREEMENT {
             self.diagonals.retain(|diagonal| diagonal.agreement >= MIN_AGREEMENT);
         }
-        self.literal = Way { cost: best.cost + self.literals.at(at), ..best };
+        if let Some(best) = best {
+            self.literal = best;
+        }
+        self.literal.cost += self.literals.at(at);
         self.at += 1;
         if self.covers.is_full() {
             self.forget();
@@ -312,13 +315,15 @@ impl<'a> Parse<'a> {
         (cost < before).then_some(Entry { diagonal, cost, way })
     }
 
+    /// The alignment that the cheapest way of all ends on; none where it ends in a literal.
+    fn best_diagonal(&self) -> Option<&Diagonal> {
+        let cheapest = self.diagonals.iter().min_by_key(|diagonal| diagonal.cost)?;
+        (cheapest.cost < self.literal.cost).then_some(cheapest)
+    }
+
     /// The cheapest way of all.
     fn best(&self) -> Way {
-        let cheapest = self.diagonals.iter().min_by_key(|diagonal| diagonal.cost);
-        match cheapest.filter(|diagonal| diagonal.cost < self.literal.cost) {
-            Some(diagonal) => diagonal.way(self.at),
-            None => self.literal,
-        }
+        self.best_diagonal().map_or(self.literal, |diagonal| diagonal.way(self.at))
     }
 
     /// Forgets covers that no way goes through.

@@ -57,7 +57,15 @@ fn hash(a: u32, b: u32) -> u32 {
     x ^ (x >> 15)
 }
 
-/// The low 16 bits of a number.
+/// Moves a probability of 65,536 a 64th of the way.
+fn nudged(probability: u16, is_towards_one: bool) -> u16 {
+    match is_towards_one {
+        true => probability + ((u16::MAX - probability) >> 6),
+        false => probability - (probability >> 6),
+    }
+}
+
+/// The low 16 bits of a number, with a sign.
 fn low_16(x: i32) -> i16 {
     let [a, b, ..] = x.to_le_bytes();
     i16::from_le_bytes([a, b])

@@ -3,10 +3,10 @@
 use super::arithmetic::BitCoder;
 use super::lanes::{self, Lanes};
 use super::logistic::{LIMIT, LOGISTIC, Logistic};
-use super::refinement::{Refinements, approach};
+use super::refinement::Refinements;
 use super::repeats::Repeats;
 use super::slots::{HalfByte, Node, Predictions, Slots};
-use super::{CONTEXTS, Context, low_16};
+use super::{CONTEXTS, Context, low_16, nudged};
 
 /// The repeat's input; before it are those of the contexts.
 const REPEAT: usize = CONTEXTS;
@@ -126,7 +126,7 @@ impl Model {
         }
         if let Some(repeat) = repeat {
             let trust = &mut self.trust[repeat.length & 63];
-            *trust = approach(*trust, repeat.bit == bit);
+            *trust = nudged(*trust, repeat.bit == bit);
         }
         predictions.learn(bit);
         self.slots.put(half, node, &predictions);

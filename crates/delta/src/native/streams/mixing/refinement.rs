@@ -1,7 +1,7 @@
 //! What predictions turned out to be worth.
 
 use super::logistic::{LIMIT, LOGISTIC};
-use super::low_u16;
+use super::{low_u16, nudged};
 
 /// Steps between the cells of a refinement, in the logistic domain.
 const CELL: u32 = 128;
@@ -49,14 +49,6 @@ impl Refinement<'_> {
     /// Learns the bit that came.
     pub(super) fn learn(self, bit: u32) {
         let nearer = if self.within > CELL / 2 { self.above } else { self.below };
-        *nearer = approach(*nearer, bit == 1);
-    }
-}
-
-/// Moves a probability of 65,536 a 64th of the way.
-pub(super) fn approach(probability: u16, is_towards_one: bool) -> u16 {
-    match is_towards_one {
-        true => probability + ((u16::MAX - probability) >> 6),
-        false => probability - (probability >> 6),
+        *nearer = nudged(*nearer, bit == 1);
     }
 }

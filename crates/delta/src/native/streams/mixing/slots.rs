@@ -25,7 +25,7 @@ const EMPTY: Bucket = {
 struct Line([Bucket; 2]);
 
 /// Where the bucket of a context is: the line, and the bucket of that.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct BucketId(usize, usize);
 
 /// The slots of all contexts.
@@ -109,7 +109,7 @@ impl Slots {
     }
 }
 
-/// The slots of all contexts for a bit.
+/// The slots of all contexts for a bit; what is left over is for the width of vectors.
 pub(super) struct Predictions([Slot; LANES]);
 
 impl Predictions {
