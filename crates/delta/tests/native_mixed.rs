@@ -68,16 +68,6 @@ fn delta_of(
     content: &Content,
     compression: Compression,
     memory_bytes: u64,
-) -> Vec<u8> {
-    encoded(base, target, content, compression, memory_bytes).unwrap()
-}
-
-fn encoded(
-    base: &Vec<u8>,
-    target: &Vec<u8>,
-    content: &Content,
-    compression: Compression,
-    memory_bytes: u64,
 ) -> Result<Vec<u8>, EncodeError> {
     let [diff_id, output] = [base, target].map(|bytes| Sha256::digest(bytes).into());
     let origin = Origin::Layer { diff_id, size: base.len() as u64 };
@@ -106,7 +96,7 @@ proptest! {
     ) {
         let base = words(1, 80_000);
         let (target, content) = build(&base, &pieces);
-        let delta = delta_of(&base, &target, &content, MIXED, memory_bytes);
+        let delta = delta_of(&base, &target, &content, MIXED, memory_bytes).unwrap();
         prop_assert!(apply(&delta, &base).unwrap() == target);
     }
 }
@@ -124,7 +114,8 @@ fn sample() -> (Vec<u8>, Vec<u8>, Content) {
 #[test]
 fn mixing_is_smaller_than_lzma() {
     let (base, target, content) = sample();
-    let bytes = |compression| delta_of(&base, &target, &content, compression, 16 << 20).len();
+    let bytes =
+        |compression| delta_of(&base, &target, &content, compression, 16 << 20).unwrap().len();
     let (mixed, lzma) = (bytes(MIXED), bytes(LZMA));
     assert!(mixed * 10 < lzma * 9, "{mixed} bytes, {lzma} by LZMA2");
 }
@@ -139,7 +130,7 @@ fn header_ends(delta: &[u8]) -> (usize, usize) {
 #[test]
 fn other_streams_are_not_mixed() {
     let (base, target, content) = sample();
-    let mut delta = delta_of(&base, &target, &content, MIXED, 16 << 20);
+    let mut delta = delta_of(&base, &target, &content, MIXED, 16 << 20).unwrap();
     let (end, _) = header_ends(&delta);
     // Seven streams of three bytes each are the last of the payload.
     let codecs: Vec<u8> = (0..7).map(|id| delta[end - 21 + id * 3 + 1]).collect();
@@ -176,7 +167,7 @@ fn a_mixed_stream_is_neither_longer_nor_shorter_than_what_it_holds() {
     // One literal operation: the length of its stream is the second last pair of numbers, of two bytes each.
     let target = words(5, 3000);
     let base = Vec::new();
-    let delta = delta_of(&base, &target, &Content::default(), MIXED, 16 << 20);
+    let delta = delta_of(&base, &target, &Content::default(), MIXED, 16 << 20).unwrap();
     assert!(apply(&delta, &base).unwrap() == target);
     let (_, start) = header_ends(&delta);
     let raw = delta[start + 24..].windows(2).position(|two| two == [0xb8, 0x17]).unwrap();
@@ -232,9 +223,10 @@ fn write_the_vector() {
     // As many literals as end a frame; what was learnt in it is of use in the next.
     target.extend([&vec![0; 1 << 20][..], &repeats(), &words(9, 3000)].concat());
     // The smallest tables: contexts get into one another's way.
-    let fits = |memory_bytes: &u64| encoded(&base, &target, &content, MIXED, *memory_bytes).is_ok();
+    let fits =
+        |memory_bytes: &u64| delta_of(&base, &target, &content, MIXED, *memory_bytes).is_ok();
     let least = (1u64 << 20..).step_by(16 << 10).find(fits).unwrap();
-    let delta = encoded(&base, &target, &content, MIXED, least).unwrap();
+    let delta = delta_of(&base, &target, &content, MIXED, least).unwrap();
     for (name, bytes) in [("delta.silt", &delta), ("base", &base), ("target", &target)] {
         std::fs::write(format!("{FOLDER}/mixed-{name}"), bytes).unwrap();
     }

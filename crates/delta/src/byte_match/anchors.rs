@@ -84,18 +84,15 @@ impl AnchorIndex {
         Some(Self { starts, places, hashes })
     }
 
-    /// Places of the sequence that `needle` starts with, and of a few others, in order: the nearest to `expected`.
-    fn nearest(&self, needle: &[u8], expected: usize) -> impl Iterator<Item = usize> {
-        let (bucket, tag) = needle.get(..GRAM_BYTES).map_or((0, 0), |gram| self.hashes.of(gram));
-        let end = if needle.len() < GRAM_BYTES { 0 } else { self.starts[bucket + 1] };
-        let places = &self.places[self.starts[bucket].min(end) as usize..end as usize];
-        let first = match places.len().checked_sub(NEAREST) {
-            None | Some(0) => 0,
-            Some(last) => {
-                let next = places.partition_point(|place| self.hashes.offset(*place) < expected);
-                next.saturating_sub(NEAREST / 2).min(last)
-            }
-        };
+    /// Places of `gram`, and of a few others, in order: the nearest to `expected`.
+    fn nearest(&self, gram: &[u8], expected: usize) -> impl Iterator<Item = usize> {
+        let (bucket, tag) = self.hashes.of(gram);
+        let places = &self.places[self.starts[bucket] as usize..self.starts[bucket + 1] as usize];
+        let mut first = 0;
+        if places.len() > NEAREST {
+            let next = places.partition_point(|place| self.hashes.offset(*place) < expected);
+            first = next.saturating_sub(NEAREST / 2).min(places.len() - NEAREST);
+        }
         let nearest = places[first..].iter().take(NEAREST);
         let nearest = nearest.filter(move |Place(place)| place & self.hashes.tags() == tag);
         nearest.map(|place| self.hashes.offset(*place))
@@ -105,7 +102,7 @@ impl AnchorIndex {
     fn find(&self, scan: &Scan<'_>, position: usize) -> Option<Found> {
         let needle = &scan.new[position..];
         let expected = scan.expected(position);
-        let found = self.nearest(needle, expected).map(|at| {
+        let found = self.nearest(needle.get(..GRAM_BYTES)?, expected).map(|at| {
             let length = common_prefix(&scan.old[at..], needle);
             let distance = Reverse(at.abs_diff(expected));
             Found { length, distance, start: Reverse(position), at }

@@ -91,8 +91,8 @@ const LITERAL_BITS: [u32; STREAM_COUNT] = [0, 1, 1, 1, 2, 4, 0, 1, 3, 1, 1, 1];
 const MIN_WINDOW_LOG: u8 = 12;
 const MAX_WINDOW_LOG: u8 = 30;
 
-/// A table of what is mixed is worth as much as a window that is 2 to the power of this smaller: half of it costs 5 % of the Debian
-/// pair's literals, a window of numbers that is half as large next to nothing.
+/// A table of what is mixed is halved where it is 2 to the power of this as large as the windows: half of it costs 5 % of
+/// the Debian pair's literals.
 const TABLE_LOG: u8 = 5;
 
 /// The codec and the window of each stream; the first ones of [`StreamId`], in order.
@@ -123,8 +123,8 @@ impl StreamTable {
         Self(StreamId::ALL[..count].iter().map(entry).collect())
     }
 
-    /// Halves the largest window, and the table of what is mixed when it is [`TABLE_LOG`] larger than all windows;
-    /// false where all are as small as they get.
+    /// Halves the largest window, and the table of what is mixed as [`TABLE_LOG`] says; false where
+    /// all are as small as they get.
     pub(super) fn shrink(&mut self) -> bool {
         let shrinkable = self.0.iter_mut().filter(|entry| entry.window_log > MIN_WINDOW_LOG);
         let largest = shrinkable.max_by_key(|entry| match entry.codec {
@@ -182,22 +182,17 @@ mod tests {
     #[test]
     fn windows_give_way_before_what_is_mixed_does() {
         let mut table = StreamTable::for_output(1 << 30, Compression::Mixed { preset: 7 }, true);
-        let is_mixed = |entry: &&Entry| entry.codec == Codec::Mixed;
-        let logs = |table: &StreamTable| {
-            let log = |entry: &Entry| entry.window_log;
-            let mixed = table.0.iter().filter(is_mixed).map(log).max();
-            (
-                mixed.unwrap(),
-                table.0.iter().filter(|entry| !is_mixed(entry)).map(log).max().unwrap(),
-            )
+        let largest = |table: &StreamTable, is_mixed: bool| {
+            let entries = table.0.iter().filter(|x| (x.codec == Codec::Mixed) == is_mixed);
+            entries.map(|entry| entry.window_log).max().unwrap()
         };
-        let (before, _) = logs(&table);
+        let before = largest(&table, true);
         let mut windows = 0;
-        while logs(&table).0 == before {
-            windows = logs(&table).1;
+        while largest(&table, true) == before {
+            windows = largest(&table, false);
             assert!(table.shrink());
         }
-        assert_eq!((logs(&table).0, windows), (before - 1, before - TABLE_LOG));
+        assert_eq!((largest(&table, true), windows), (before - 1, before - TABLE_LOG));
         while table.shrink() {}
         assert!(table.0.iter().all(|entry| entry.window_log == MIN_WINDOW_LOG));
     }

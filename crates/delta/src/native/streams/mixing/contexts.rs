@@ -45,7 +45,7 @@ fn context_of_literal([a, b, c, d, e, f]: [u32; 6], followed: u32) -> Context {
         a | e << 8 | f << 16,
     ];
     let direct = [a, b, c].map(low_byte);
-    Context { direct, keys: keys(values), selector: direct[1], refinement: direct[0] }
+    Context { direct, keys: keys(values) }
 }
 
 /// The model of differences: what changes depends on what was there.
@@ -78,8 +78,7 @@ impl Differences {
             old | last << 8 | before << 16,
         ];
         let direct = [last, old, a].map(low_byte);
-        let context =
-            Context { direct, keys: keys(values), selector: direct[1], refinement: direct[0] };
+        let context = Context { direct, keys: keys(values) };
         let difference = self.model.code(coder, &context, difference);
         self.last = self.last << 8 | u32::from(difference);
         self.last_of[usize::from(site.old)] = difference;

@@ -34,13 +34,10 @@ const CONTEXTS: usize = DIRECT + HASHED;
 
 /// What a byte is predicted from.
 struct Context {
+    /// The first also chooses what refines the prediction, the second one of the weights.
     direct: [u8; DIRECT],
     /// A hash of each other context.
     keys: [u32; HASHED],
-    /// Chooses one of the weights.
-    selector: u8,
-    /// Chooses what refines the prediction.
-    refinement: u8,
 }
 
 /// What a model takes beside its table and its repeats: weights, refinements, tables of contexts.

@@ -55,9 +55,9 @@ pub(super) struct Model {
     trust: [u16; 64],
     /// Weights by the bits of the byte so far, and the repeat's kind.
     by_bits: Box<[Lanes]>,
-    /// Weights by the context's selector.
-    by_selector: Box<[Lanes]>,
-    /// By the refinement's high bits, and the bits of the byte so far.
+    /// Weights by the second direct context.
+    by_second: Box<[Lanes]>,
+    /// By the high bits of the first direct context, and the bits of the byte so far.
     refinements: Refinements,
 }
 
@@ -70,7 +70,7 @@ impl Model {
             repeats: Repeats::new(log),
             trust: [49_152; 64],
             by_bits: vec![FIRST_WEIGHTS; 256 * REPEAT_KINDS].into_boxed_slice(),
-            by_selector: vec![FIRST_WEIGHTS; 256].into_boxed_slice(),
+            by_second: vec![FIRST_WEIGHTS; 256].into_boxed_slice(),
             refinements: Refinements::new(8 * 256),
         }
     }
@@ -103,18 +103,18 @@ impl Model {
     /// Codes a bit, and learns it.
     fn bit(&mut self, coder: &mut impl BitCoder, place: &Place<'_>, bit: u32) -> u32 {
         let Place { context, half, node, repeat } = *place;
+        let [first, second, ..] = context.direct.map(usize::from);
         let mut predictions = self.slots.at(half, node);
         let inputs = self.inputs(&predictions, repeat);
         let weights = [
             &mut self.by_bits[Repeat::kind(repeat) * 256 + node.of_byte],
-            &mut self.by_selector[usize::from(context.selector)],
+            &mut self.by_second[second],
         ];
         let sums = lanes::sums(&inputs, weights.each_ref().map(|weights| &**weights));
         let mixed = sums.map(|sum| (sum >> 13).clamp(-LIMIT, LIMIT));
 
         let mean = (mixed[0] + mixed[1]) >> 1;
-        let refinement = usize::from(context.refinement >> 5) * 256 + node.of_byte;
-        let refinement = self.refinements.of(refinement, mean);
+        let refinement = self.refinements.of((first >> 5) * 256 + node.of_byte, mean);
         let probability = (self.logistic.squash(mean) + 3 * refinement.probability()) >> 2;
         let bit = coder.code(probability.clamp(1, 4095).unsigned_abs(), bit);
 

@@ -124,7 +124,7 @@ impl Predictions {
         let mut values: Lanes = self.0.map(|slot| low_16((slot >> 3).into()));
         approach(&mut values, &rates, if bit == 1 { 8191 } else { 0 });
         for (slot, value) in self.0.iter_mut().zip(values) {
-            *slot = value.cast_unsigned() << 3 | (*slot & 7).saturating_add(1).min(7);
+            *slot = value.cast_unsigned() << 3 | ((*slot & 7) + 1).min(7);
         }
     }
 }
