@@ -102,6 +102,11 @@ struct Way {
 }
 
 impl Way {
+    /// Where in old its last cover ends.
+    fn end(&self) -> usize {
+        self.last.map_or(0, |last| last.old as usize + last.length as usize)
+    }
+
     /// Writes down its last cover: it goes on from there.
     fn put_into(self, covers: &mut CoverTree) -> Option<NodeId> {
         self.last.map_or(self.before, |last| covers.add(last, self.before))
@@ -115,28 +120,22 @@ struct Entry {
     way: Way,
 }
 
-/// What an alignment puts beside a byte.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Beside {
-    Equal,
-    Unequal,
-    Nothing,
-}
-
 /// An alignment that is in sight, and the cheapest way that ends on it.
 struct Diagonal {
     shift: usize,
     cost: u64,
     /// Where the way came to the alignment, and its covers before.
-    start: usize,
+    start: u32,
     before: Option<NodeId>,
-    /// Whether it agreed in the byte before.
-    has_agreed: bool,
-    /// What it puts beside the byte of the step at hand.
-    next: Beside,
     /// Before its match it is not judged.
-    judged_from: usize,
+    judged_from: u32,
     agreement: u32,
+    /// Whether it agreed in the byte before …
+    has_agreed: bool,
+    /// … and does in that of the step at hand, …
+    agrees: bool,
+    /// … beside which it may have none.
+    is_over: bool,
 }
 
 impl Diagonal {
@@ -144,46 +143,39 @@ impl Diagonal {
     fn way(&self, end: usize) -> Way {
         let Self { shift, cost, start, before, .. } = *self;
         let last = Cover {
-            new: narrow(start),
-            old: narrow(start.wrapping_add(shift)),
-            length: narrow(end - start),
+            new: start,
+            old: narrow((start as usize).wrapping_add(shift)),
+            length: narrow(end - start as usize),
         };
         Way { cost, last: Some(last), before }
     }
 
     /// Comes to the alignment at `at`.
     fn enter(&mut self, at: usize, cost: u64, before: Option<NodeId>) {
-        (self.start, self.cost, self.before) = (at, cost, before);
+        (self.start, self.cost, self.before) = (narrow(at), cost, before);
     }
 
     /// Looks at the next byte of new, and at that of old beside it.
     fn look_at(&mut self, new: u8, old: Option<&u8>) {
-        self.next = match old {
-            None => Beside::Nothing,
-            Some(old) if *old == new => Beside::Equal,
-            Some(_) => Beside::Unequal,
-        };
+        self.agrees = old == Some(&new);
+        self.is_over = old.is_none();
     }
 
-    /// Whether a way that has come to `cost` without its offset may come to the alignment here. To come later
-    /// to a run that agrees is not cheaper.
-    fn may_be_entered(&self, cost: u64) -> bool {
-        self.next == Beside::Equal && !self.has_agreed && cost < self.cost
+    /// Whether a way may come to the alignment here: to come later to a run that agrees is not cheaper.
+    fn begins_to_agree(&self) -> bool {
+        self.agrees & !self.has_agreed
     }
 
-    /// Goes on by the byte at `at`.
-    fn go_on(&mut self, at: usize, costs: DifferenceCosts) {
-        let agrees = self.next == Beside::Equal;
-        self.cost = match self.next {
-            Beside::Equal => self.cost,
-            Beside::Nothing => NEVER,
-            Beside::Unequal if self.has_agreed => NEVER.min(self.cost + costs.first),
-            Beside::Unequal => NEVER.min(self.cost + costs.next),
-        };
-        self.has_agreed = agrees;
-        if at >= self.judged_from {
-            self.agreement = agreement_after(self.agreement, agrees);
+    /// Goes on by the byte at `at`. What agrees is as good as random: this has no branches for it.
+    fn go_on(&mut self, at: u32, costs: DifferenceCosts) {
+        let of_difference = if self.has_agreed { costs.first } else { costs.next };
+        self.cost += if self.agrees { 0 } else { of_difference };
+        if self.is_over {
+            self.cost = NEVER;
         }
+        self.has_agreed = self.agrees;
+        let agreement = agreement_after(self.agreement, self.agrees);
+        self.agreement = if at < self.judged_from { self.agreement } else { agreement };
     }
 }
 
@@ -208,7 +200,7 @@ impl<'a> Parse<'a> {
         let known = self.diagonals.iter_mut().find(|diagonal| diagonal.shift == shift);
         if let Some(diagonal) = known {
             diagonal.agreement = diagonal.agreement.max(FIRST_AGREEMENT);
-            diagonal.judged_from = new;
+            diagonal.judged_from = narrow(new);
             return;
         }
         if self.diagonals.len() == self.most_in_sight {
@@ -221,10 +213,11 @@ impl<'a> Parse<'a> {
             cost: NEVER,
             start: 0,
             before: None,
-            has_agreed: false,
-            next: Beside::Nothing,
-            judged_from: new,
+            judged_from: narrow(new),
             agreement: FIRST_AGREEMENT,
+            has_agreed: false,
+            agrees: false,
+            is_over: true,
         });
     }
 
@@ -263,19 +256,17 @@ impl<'a> Parse<'a> {
     fn step(&mut self) {
         let at = self.at;
         let best = self.best_diagonal().map(|diagonal| diagonal.way(at));
-        let least = best.map_or(self.literal.cost, |best| best.cost) + COVER_COST;
         let mut may_be_entered = false;
         for diagonal in &mut self.diagonals {
-            let beside = self.old.get(at.wrapping_add(diagonal.shift));
-            diagonal.look_at(self.new[at], beside);
-            may_be_entered |= diagonal.may_be_entered(least);
+            diagonal.look_at(self.new[at], self.old.get(at.wrapping_add(diagonal.shift)));
+            may_be_entered |= diagonal.begins_to_agree();
         }
         if may_be_entered {
-            self.change_alignments(least);
+            self.change_alignments(best.map_or(self.literal.cost, |best| best.cost) + COVER_COST);
         }
         let mut least_agreement = u32::MAX;
         for diagonal in &mut self.diagonals {
-            diagonal.go_on(at, self.differences);
+            diagonal.go_on(narrow(at), self.differences);
             least_agreement = least_agreement.min(diagonal.agreement);
         }
         if least_agreement < MIN_AGREEMENT {
@@ -291,12 +282,15 @@ impl<'a> Parse<'a> {
         }
     }
 
-    /// Comes to alignments from others, where that is cheaper than the way that is on them.
+    /// Comes to alignments from others, where that is cheaper than the way that is on them. No way to one costs less
+    /// than `least`.
     fn change_alignments(&mut self, least: u64) {
         let mut entries = std::mem::take(&mut self.entries);
-        let is_possible = |i: &usize| self.diagonals[*i].may_be_entered(least);
-        let diagonals = (0..self.diagonals.len()).filter(is_possible);
-        entries.extend(diagonals.filter_map(|i| self.cheapest_entry(i)));
+        for (i, diagonal) in self.diagonals.iter().enumerate() {
+            if diagonal.begins_to_agree() && least < diagonal.cost {
+                entries.extend(self.cheapest_entry(i));
+            }
+        }
         for Entry { diagonal, cost, way } in entries.drain(..) {
             let before = way.put_into(&mut self.covers);
             self.diagonals[diagonal].enter(self.at, cost, before);
@@ -308,11 +302,23 @@ impl<'a> Parse<'a> {
     fn cheapest_entry(&self, diagonal: usize) -> Option<Entry> {
         let Diagonal { shift, cost: before, .. } = self.diagonals[diagonal];
         let place = self.at.wrapping_add(shift);
-        let others = self.diagonals.iter().filter(|diagonal| diagonal.cost + COVER_COST < before);
-        let ways = others.map(|diagonal| diagonal.way(self.at)).chain([self.literal]);
-        let entries = ways.map(|way| (way.cost + cost_of_cover(way.last, place), way));
-        let (cost, way) = entries.min_by_key(|(cost, _)| *cost)?;
-        (cost < before).then_some(Entry { diagonal, cost, way })
+        let mut least = before;
+        let mut cheapest = None;
+        for other in &self.diagonals {
+            // Most are too dear without their distance.
+            if other.cost + COVER_COST < least {
+                let cost = other.cost + cost_of_cover(self.at.wrapping_add(other.shift), place);
+                if cost < least {
+                    (least, cheapest) = (cost, Some(other));
+                }
+            }
+        }
+        let from_literal = self.literal.cost + cost_of_cover(self.literal.end(), place);
+        let way = match cheapest {
+            _ if from_literal < least => self.literal,
+            other => other?.way(self.at),
+        };
+        Some(Entry { diagonal, cost: least.min(from_literal), way })
     }
 
     /// The alignment that the cheapest way of all ends on; none where it ends in a literal.
@@ -339,9 +345,8 @@ impl<'a> Parse<'a> {
     }
 }
 
-/// What a cover from `old` on costs, without its differences.
-fn cost_of_cover(before: Option<Cover>, old: usize) -> u64 {
-    let expected = before.map_or(0, |before| before.old as usize + before.length as usize);
+/// What a cover from `old` on costs, without its differences, where the one before ended at `expected`.
+fn cost_of_cover(expected: usize, old: usize) -> u64 {
     let bits = usize::BITS - old.abs_diff(expected).leading_zeros();
     COVER_COST + u64::from(bits.min(MAX_OFFSET_BITS)) * OFFSET_BIT_COST
 }
