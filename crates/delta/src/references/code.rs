@@ -59,6 +59,10 @@ fn find_x86_64(
     let start = within(before_bytes);
     let mut at = start;
     while at < last {
+        if !x86_64::may_refer(&all[at..], elf.is_fixed) {
+            at += 1;
+            continue;
+        }
         let offset = range.start + (at - start) as u64;
         let code = x86_64::Code {
             bytes: &all[at..],

@@ -27,6 +27,22 @@ const MIN_ABSOLUTE: u64 = 0x10000;
 
 const NONE: Found = [None, None];
 
+/// Whether there is any use in [`find`]: by far most bytes are told apart by this alone.
+pub(super) fn may_refer(bytes: &[u8], is_fixed: bool) -> bool {
+    let [opcode, modrm, ..] = bytes else { return false };
+    match CLASSES[usize::from(*opcode)] {
+        Class::None => false,
+        Class::Immediate => is_fixed,
+        Class::Operands => is_fixed || has_distance(*modrm),
+        Class::Branch | Class::Escape | Class::Vex2 | Class::Vex3 | Class::Evex => true,
+    }
+}
+
+/// Whether a ModRM byte is of operands of which one is at a distance from the instruction.
+fn has_distance(modrm: u8) -> bool {
+    modrm & 0xc7 == 5
+}
+
 /// Finds the references of what may be an instruction.
 pub(super) fn find(code: &Code<'_>, segments: &Segments, is_fixed: bool) -> Found {
     let opcode = *code.bytes.first().unwrap_or(&0);
@@ -156,7 +172,7 @@ fn operands(
     is_fixed: bool,
 ) -> Found {
     let Some(&modrm) = code.bytes.get(at) else { return NONE };
-    if modrm & 0xc7 == 5 {
+    if has_distance(modrm) {
         let relative = relative_data(code, at + 1, immediate, segments);
         let number = (is_fixed && immediate == 4).then(|| absolute(code, at + 5, segments));
         return [relative, number.flatten()];
