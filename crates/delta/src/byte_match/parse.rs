@@ -49,6 +49,10 @@ pub(super) struct Sight {
     pub(super) lead_bytes: usize,
 }
 
+/// A run of bytes that agree is followed without a look at other ways, if it is so long; shorter ones where there is
+/// only one alignment.
+const MIN_RUN_BYTES: usize = 8;
+
 /// How well an alignment has agreed lately, of 256: in the beginning, and the least to stay in sight.
 const FIRST_AGREEMENT: u32 = 128;
 const MIN_AGREEMENT: u32 = 60;
@@ -136,6 +140,8 @@ struct Diagonal {
     agrees: bool,
     /// … beside which it may have none.
     is_over: bool,
+    /// Whether ways may come to it where it agrees: to come later to a run that does is not cheaper.
+    is_open: bool,
 }
 
 impl Diagonal {
@@ -161,9 +167,9 @@ impl Diagonal {
         self.is_over = old.is_none();
     }
 
-    /// Whether a way may come to the alignment here: to come later to a run that agrees is not cheaper.
-    fn begins_to_agree(&self) -> bool {
-        self.agrees & !self.has_agreed
+    /// Whether a way may come to it here.
+    fn may_be_entered(&self) -> bool {
+        self.agrees & self.is_open
     }
 
     /// Goes on by the byte at `at`. What agrees is as good as random: this has no branches for it.
@@ -173,7 +179,7 @@ impl Diagonal {
         if self.is_over {
             self.cost = NEVER;
         }
-        self.has_agreed = self.agrees;
+        (self.has_agreed, self.is_open) = (self.agrees, !self.agrees);
         let agreement = agreement_after(self.agreement, self.agrees);
         self.agreement = if at < self.judged_from { self.agreement } else { agreement };
     }
@@ -218,20 +224,25 @@ impl<'a> Parse<'a> {
             has_agreed: false,
             agrees: false,
             is_over: true,
+            is_open: true,
         });
     }
 
     /// Goes on by a byte at least, and not beyond `end`.
     fn advance(&mut self, end: usize) {
-        match self.agreeing_run(end) {
-            0 => self.step(),
-            run => self.follow(run),
+        let cheapest = self.cheapest();
+        let run = cheapest.map_or(0, |cheapest| self.agreeing_run(cheapest, end));
+        match cheapest {
+            Some(cheapest) if run >= MIN_RUN_BYTES || run > 0 && self.diagonals.len() == 1 => {
+                self.follow(cheapest, run);
+            }
+            _ => self.step(cheapest),
         }
     }
 
-    /// For how many bytes the only alignment in sight agrees, where it is the cheapest way too.
-    fn agreeing_run(&self, end: usize) -> usize {
-        let [diagonal] = &self.diagonals[..] else { return 0 };
+    /// For how many bytes the cheapest alignment agrees, where that is the cheapest way too.
+    fn agreeing_run(&self, cheapest: usize, end: usize) -> usize {
+        let diagonal = &self.diagonals[cheapest];
         if !diagonal.has_agreed || diagonal.cost > self.literal.cost {
             return 0;
         }
@@ -239,27 +250,37 @@ impl<'a> Parse<'a> {
         common_prefix(old, &self.new[self.at..end])
     }
 
-    /// Goes on by `run` bytes in which nothing is decided.
-    fn follow(&mut self, run: usize) {
-        self.at += run;
-        let diagonal = &mut self.diagonals[0];
-        let last = self.literals.at(self.at - 1);
-        self.literal = diagonal.way(self.at - 1);
-        self.literal.cost += last;
-        // After so many bytes it changes no more.
-        for _ in 0..run.min(256) {
-            diagonal.agreement = agreement_after(diagonal.agreement, true);
+    /// Goes on by `run` bytes, in which the cheapest alignment agrees: to leave it before their end is not cheaper.
+    fn follow(&mut self, cheapest: usize, run: usize) {
+        let end = self.at + run;
+        for (i, diagonal) in self.diagonals.iter_mut().enumerate() {
+            if i == cheapest {
+                // After so many bytes it changes no more.
+                for _ in 0..run.min(256) {
+                    diagonal.agreement = agreement_after(diagonal.agreement, true);
+                }
+                self.literal = diagonal.way(end - 1);
+                continue;
+            }
+            for at in self.at..end {
+                diagonal.look_at(self.new[at], self.old.get(at.wrapping_add(diagonal.shift)));
+                diagonal.go_on(narrow(at), self.differences);
+            }
+            diagonal.is_open = true;
         }
+        self.diagonals.retain(|diagonal| diagonal.agreement >= MIN_AGREEMENT);
+        self.literal.cost += self.literals.at(end - 1);
+        self.at = end;
     }
 
     /// Goes on by a byte.
-    fn step(&mut self) {
+    fn step(&mut self, cheapest: Option<usize>) {
         let at = self.at;
-        let best = self.best_diagonal().map(|diagonal| diagonal.way(at));
+        let best = cheapest.and_then(|i| self.cheap_way(i));
         let mut may_be_entered = false;
         for diagonal in &mut self.diagonals {
             diagonal.look_at(self.new[at], self.old.get(at.wrapping_add(diagonal.shift)));
-            may_be_entered |= diagonal.begins_to_agree();
+            may_be_entered |= diagonal.may_be_entered();
         }
         if may_be_entered {
             self.change_alignments(best.map_or(self.literal.cost, |best| best.cost) + COVER_COST);
@@ -287,7 +308,7 @@ impl<'a> Parse<'a> {
     fn change_alignments(&mut self, least: u64) {
         let mut entries = std::mem::take(&mut self.entries);
         for (i, diagonal) in self.diagonals.iter().enumerate() {
-            if diagonal.begins_to_agree() && least < diagonal.cost {
+            if diagonal.may_be_entered() && least < diagonal.cost {
                 entries.extend(self.cheapest_entry(i));
             }
         }
@@ -321,15 +342,20 @@ impl<'a> Parse<'a> {
         Some(Entry { diagonal, cost: least.min(from_literal), way })
     }
 
-    /// The alignment that the cheapest way of all ends on; none where it ends in a literal.
-    fn best_diagonal(&self) -> Option<&Diagonal> {
-        let cheapest = self.diagonals.iter().min_by_key(|diagonal| diagonal.cost)?;
-        (cheapest.cost < self.literal.cost).then_some(cheapest)
+    /// The alignment whose way is the cheapest.
+    fn cheapest(&self) -> Option<usize> {
+        (0..self.diagonals.len()).min_by_key(|i| self.diagonals[*i].cost)
+    }
+
+    /// The way on an alignment, if it is cheaper than that which ends in a literal.
+    fn cheap_way(&self, diagonal: usize) -> Option<Way> {
+        let diagonal = &self.diagonals[diagonal];
+        (diagonal.cost < self.literal.cost).then(|| diagonal.way(self.at))
     }
 
     /// The cheapest way of all.
     fn best(&self) -> Way {
-        self.best_diagonal().map_or(self.literal, |diagonal| diagonal.way(self.at))
+        self.cheapest().and_then(|i| self.cheap_way(i)).unwrap_or(self.literal)
     }
 
     /// Forgets covers that no way goes through.
