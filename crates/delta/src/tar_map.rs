@@ -75,7 +75,15 @@ impl TarMap {
     pub fn of(tar: &dyn ReadAt) -> Result<Self, ReadError> {
         let mut walk = Walk { tar, map: Self::default(), long: Extension::default(), pending: 0 };
         while walk.step()? {}
+        walk.map.members.shrink_to_fit();
         Ok(walk.map)
+    }
+
+    /// Memory that it takes, in bytes: the same number on all machines, so that they make the same deltas.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        // The list's entry, and what an allocation takes beside its bytes.
+        const MEMBER_BYTES: u64 = 56 + 16;
+        self.members.iter().map(|member| MEMBER_BYTES + member.path.len() as u64).sum()
     }
 }
 

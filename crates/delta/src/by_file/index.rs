@@ -5,10 +5,11 @@ use std::ops::Range;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::names::{base_name, shared_components, without_versions};
 use super::sketch::Sketch;
+use super::table::{Found, Table};
 use super::{Choice, Counterpart};
 use crate::block_match::{BlockIndex, BlockIndexOptions, MatchError};
 use crate::cover::OriginId;
@@ -35,6 +36,10 @@ impl FileRef {
 /// 128 bits of contents: enough to tell files apart; what is built on it is proved by decoding.
 type ContentHash = u128;
 
+/// 64 bits of a path or a name, which is a twelfth of what it takes whole: files that share them by chance, or because
+/// somebody saw to it, are bad counterparts and no worse.
+type NameHash = u64;
+
 /// Of files that share contents, a path, or a name without versions, at most so many are looked at.
 const MAX_CANDIDATES: usize = 256;
 
@@ -42,9 +47,9 @@ const MAX_CANDIDATES: usize = 256;
 pub struct FileIndex<'a> {
     origins: Vec<&'a dyn ReadAt>,
     maps: Vec<TarMap>,
-    by_content: HashMap<ContentHash, Vec<FileRef>>,
-    by_path: HashMap<Vec<u8>, Vec<FileRef>>,
-    by_name: HashMap<Vec<u8>, Vec<FileRef>>,
+    by_content: Table<ContentHash>,
+    by_path: Table<NameHash>,
+    by_name: Table<NameHash>,
     /// Sizes of the files that will be looked for.
     sizes: HashSet<u64>,
     blocks: OnceLock<Option<BlockIndex<'a>>>,
@@ -62,9 +67,9 @@ impl<'a> FileIndex<'a> {
             sizes: sizes_of(targets).map_err(|source| MatchError::Target { source })?,
             origins: Vec::new(),
             maps: Vec::new(),
-            by_content: HashMap::new(),
-            by_path: HashMap::new(),
-            by_name: HashMap::new(),
+            by_content: Table::default(),
+            by_path: Table::default(),
+            by_name: Table::default(),
             blocks: OnceLock::new(),
             sketches: Mutex::new(HashMap::new()),
             base_count: origins.len(),
@@ -83,28 +88,30 @@ impl<'a> FileIndex<'a> {
             false => Ok(None),
         };
         let hashes = map.members.par_iter().map(hash).collect::<Result<Vec<_>, _>>();
-        for ((member, hash), i) in map.members.iter().zip(hashes.map_err(error)?).zip(0..) {
-            self.insert(FileRef { origin: number, member: i }, member, hash);
-        }
+        let hashes = hashes.map_err(error)?;
+        let files = || (0..).map(|member| FileRef { origin: number, member }).zip(&map.members);
+        let contents = hashes.into_iter().zip(files());
+        self.by_content.add(contents.filter_map(|(hash, (file, _))| Some((hash?, file))));
+        self.by_path.add(files().map(|(file, member)| (xxh3_64(&member.path), file)));
+        let named = files().filter(|(_, member)| member.is_file() && !member.data.is_empty());
+        self.by_name.add(named.map(|(file, member)| (hash_of_name(member), file)));
         self.origins.push(origin);
         self.maps.push(map);
         Ok(())
     }
 
+    /// Memory that it takes, in bytes: the same number on all machines, so that they make the same deltas.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let sketches = self.sketches.lock().unwrap_or_else(PoisonError::into_inner).len() as u64;
+        let maps: u64 = self.maps.iter().map(TarMap::memory_bytes).sum();
+        let tables = 32 * self.by_content.len() + 16 * (self.by_path.len() + self.by_name.len());
+        let blocks = self.blocks.get().and_then(Option::as_ref).map_or(0, BlockIndex::memory_bytes);
+        maps + tables + Sketch::MEMORY_BYTES * sketches + blocks
+    }
+
     fn may_be_wanted(&self, member: &Member) -> bool {
         let size = member.data.end - member.data.start;
         size > 0 && self.sizes.contains(&size)
-    }
-
-    fn insert(&mut self, file: FileRef, member: &Member, hash: Option<ContentHash>) {
-        if let Some(hash) = hash {
-            self.by_content.entry(hash).or_default().push(file);
-        }
-        self.by_path.entry(member.path.clone()).or_default().push(file);
-        if member.is_file() && !member.data.is_empty() {
-            let name = without_versions(base_name(&member.path));
-            self.by_name.entry(name).or_default().push(file);
-        }
     }
 
     /// The blocks of the origins that were there from the start, indexed when they are first asked
@@ -180,17 +187,16 @@ impl<'a> FileIndex<'a> {
 
     /// Prefers what continues the choice before, so that runs of unchanged members stay runs.
     fn choose(&self, member: &Member, hash: Option<ContentHash>, last: Option<FileRef>) -> Choice {
-        let namesakes = self.by_path.get(&member.path).map_or(&[][..], Vec::as_slice);
+        let namesakes = self.by_path.get(xxh3_64(&member.path));
         let of_kind = |file: &FileRef| self.member(*file).kind == member.kind;
         let path_rank = |file: &FileRef| (of_kind(file), file.is_after(last), *file);
         let same_path = candidates(namesakes, last).max_by_key(path_rank);
-        let equals =
-            hash.and_then(|hash| self.by_content.get(&hash)).map_or(&[][..], Vec::as_slice);
+        let equals = hash.map_or(Found::default(), |hash| self.by_content.get(hash));
         let content_rank = |file: &FileRef| {
             let is_same_path = self.member(*file).path == member.path;
             (is_same_path && of_kind(file), file.is_after(last), is_same_path, *file)
         };
-        let equal_namesakes = candidates(namesakes, last).filter(|file| contains(equals, *file));
+        let equal_namesakes = candidates(namesakes, last).filter(|file| equals.contains(*file));
         let same_content = candidates(equals, last).chain(equal_namesakes).max_by_key(content_rank);
         if let Some(file) = same_content {
             let is_same_path = self.member(file).path == member.path && of_kind(&file);
@@ -212,28 +218,28 @@ impl<'a> FileIndex<'a> {
         if !member.is_file() {
             return None;
         }
-        let files = self.by_name.get(&without_versions(base_name(&member.path)))?;
+        let files = self.by_name.get(hash_of_name(member));
         let path = without_versions(&member.path);
         let size = member.data.end - member.data.start;
-        let rank = |file: &&FileRef| {
-            let old = self.member(**file);
+        let rank = |file: &FileRef| {
+            let old = self.member(*file);
             let shared = shared_components(&path, &without_versions(&old.path));
             let distance = (old.data.end - old.data.start).abs_diff(size);
-            (shared, std::cmp::Reverse(distance), **file)
+            (shared, std::cmp::Reverse(distance), *file)
         };
-        files.iter().rev().take(MAX_CANDIDATES).max_by_key(rank).copied()
+        files.iter().rev().take(MAX_CANDIDATES).max_by_key(rank)
     }
 }
 
-/// What is worth a look among `files`, which are in order: the topmost ones, and the one that comes
-/// after `last`. A layer may have any number of files with one path, or with equal contents.
-fn candidates(files: &[FileRef], last: Option<FileRef>) -> impl Iterator<Item = FileRef> {
-    let next = last.map(FileRef::next).filter(|next| contains(files, *next));
-    files.iter().rev().take(MAX_CANDIDATES).copied().chain(next)
+/// What is worth a look among `files`: the topmost ones, and the one that comes after `last`. A layer may have any
+/// number of files with one path, or with equal contents.
+fn candidates<K>(files: Found<'_, K>, last: Option<FileRef>) -> impl Iterator<Item = FileRef> {
+    let next = last.map(FileRef::next).filter(|next| files.contains(*next));
+    files.iter().rev().take(MAX_CANDIDATES).chain(next)
 }
 
-fn contains(files: &[FileRef], file: FileRef) -> bool {
-    files.binary_search(&file).is_ok()
+fn hash_of_name(member: &Member) -> NameHash {
+    xxh3_64(&without_versions(base_name(&member.path)))
 }
 
 fn sizes_of(targets: &[&dyn ReadAt]) -> Result<HashSet<u64>, ReadError> {
@@ -297,12 +303,12 @@ mod tests {
 
     #[test]
     fn few_of_many_files_are_looked_at() {
-        let files: Vec<FileRef> =
-            (0..100_000).map(|member| FileRef { origin: 0, member }).collect();
+        let mut table = Table::default();
+        table.add((0..100_000).map(|member| (7, FileRef { origin: 0, member })));
         let last = FileRef { origin: 0, member: 10 };
-        let seen: Vec<_> = candidates(&files, Some(last)).collect();
+        let seen: Vec<_> = candidates(table.get(7), Some(last)).collect();
         assert_eq!(seen.len(), MAX_CANDIDATES + 1);
         assert!(seen.contains(&last.next()));
-        assert_eq!(candidates(&files[..5], Some(last)).count(), 5);
+        assert_eq!(candidates(table.get(8), Some(last)).count(), 0);
     }
 }

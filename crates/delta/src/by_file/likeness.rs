@@ -19,7 +19,7 @@ use crate::tar_map::Member;
 /// Smaller files gain nothing more.
 const MIN_FILE_BYTES: u64 = 4 << 10;
 /// What a file takes here: its sketch, twice where it is kept, and the list of its numbers.
-const FILE_BYTES: u64 = (2 * (4 * SKETCH_LENGTH + 32) + 8 * SKETCH_LENGTH) as u64;
+const FILE_BYTES: u64 = 2 * Sketch::MEMORY_BYTES + (8 * SKETCH_LENGTH) as u64;
 /// A number that more files have says nothing.
 const MAX_FILES_PER_NUMBER: usize = 32;
 /// Less is no likeness.

@@ -14,6 +14,7 @@ mod pairs;
 mod sides;
 mod sketch;
 mod streams;
+mod table;
 mod windows;
 
 pub use index::FileIndex;
@@ -48,6 +49,12 @@ pub struct MatchOptions {
 }
 
 impl MatchOptions {
+    /// Beside what takes so much memory; lists of files without end are not to take all of it.
+    fn beside(&self, bytes: u64) -> Self {
+        let memory_bytes = self.memory_bytes.saturating_sub(bytes).max(self.memory_bytes / 2);
+        Self { memory_bytes, ..*self }
+    }
+
     fn without_large_regions(&self) -> Self {
         Self { largest_region_bytes: self.region_bytes, ..*self }
     }
@@ -76,7 +83,7 @@ pub fn match_layer(
     let pairs: Vec<Pair> = (map.members.iter().zip(&choices))
         .filter_map(|(member, choice)| Pair::of(&sides, member, choice))
         .collect();
-    let matched = pairs::match_all(&sides, &pairs, options)?;
+    let matched = pairs::match_all(&sides, &pairs, &options.beside(sides.memory_bytes()))?;
     let matched = large_regions::keep_if_worthwhile(&sides, &pairs, matched, options)?;
     let mut matched = matched.into_iter();
 
@@ -146,7 +153,7 @@ pub fn match_files(
         }
         files.push(file);
     }
-    let matched = pairs::match_all(&sides, &pairs, options)?;
+    let matched = pairs::match_all(&sides, &pairs, &options.beside(sides.memory_bytes()))?;
     for (number, PairMatch { covers, regions }) in paired.into_iter().zip(matched) {
         (files[number].covers, files[number].regions) = (covers, regions);
     }

@@ -18,6 +18,11 @@ impl Sides<'_, '_> {
         self.index.origin_count()
     }
 
+    /// Memory that the lists of files take, in bytes.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.map.memory_bytes() + self.index.memory_bytes()
+    }
+
     pub(super) fn origin(&self, origin: u32) -> &dyn ReadAt {
         if origin == self.itself() { self.target } else { self.index.origin(origin) }
     }

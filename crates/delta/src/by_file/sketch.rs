@@ -16,6 +16,9 @@ const CHUNK_BYTES: u64 = 128 << 10;
 pub(super) struct Sketch(Vec<u32>);
 
 impl Sketch {
+    /// Memory that one takes, in bytes.
+    pub(super) const MEMORY_BYTES: u64 = (4 * SKETCH_LENGTH + 32) as u64;
+
     /// The sketch of a range; nothing of it is kept but a piece at a time.
     pub(super) fn of(from: &dyn ReadAt, range: &Range<u64>) -> Result<Self, ReadError> {
         let mut smallest = Smallest::default();
@@ -79,6 +82,7 @@ impl Smallest {
 
     fn finish(mut self) -> Vec<u32> {
         self.shorten();
+        self.numbers.shrink_to_fit();
         self.numbers
     }
 }
