@@ -16,7 +16,7 @@ mod literal_cost;
 mod parse;
 mod suffix;
 
-use anchors::AnchorIndex;
+use anchors::{AnchorIndex, Stride};
 use candidates::{Candidates, Scan};
 pub use exact_runs::match_exact_runs;
 use parse::{Coded, DIFFERENCES, MOVED_REFERENCES, Sight, cheapest_covers};
@@ -51,19 +51,49 @@ pub(crate) fn match_stand_ins(
     literals: &[u8],
     effort: Effort,
 ) -> Option<Vec<ByteCover>> {
-    match_costing(old, new, effort, Coded { literals, differences: DIFFERENCES })
+    let coded = Coded { literals, differences: DIFFERENCES };
+    match_costing(old, new, Search::of(effort), coded)
 }
 
-/// The covers of `new` by `old`, two executables, that say best where what went.
-pub(crate) fn match_to_vote(old: &[u8], new: &[u8]) -> Option<Vec<ByteCover>> {
+/// The covers of `new` by `old`, two executables, that say best where what went. What they are for says how much is
+/// tried: with [`Effort::Fast`] they are also those that are coded.
+pub(crate) fn match_to_vote(old: &[u8], new: &[u8], effort: Effort) -> Option<Vec<ByteCover>> {
     let coded = Coded { literals: new, differences: MOVED_REFERENCES };
-    match_costing(old, new, Effort::Fast, coded)
+    match_costing(old, new, Search::for_votes(effort), coded)
+}
+
+/// How candidates are looked for.
+struct Search {
+    index: IndexKind,
+    min_gain_bytes: usize,
+    sight: Sight,
+}
+
+enum IndexKind {
+    Anchors(Stride),
+    Suffixes,
+}
+
+impl Search {
+    fn of(effort: Effort) -> Self {
+        let (index, min_gain_bytes, most, lead_bytes) = match effort {
+            Effort::Fast => (IndexKind::Anchors(Stride::Two), 8, 8, 40),
+            Effort::Default => (IndexKind::Suffixes, 3, 8, 40),
+            Effort::Best => (IndexKind::Suffixes, 2, 24, 64),
+        };
+        Self { index, min_gain_bytes, sight: Sight { most, lead_bytes } }
+    }
+
+    fn for_votes(effort: Effort) -> Self {
+        let stride = if effort == Effort::Fast { Stride::Two } else { Stride::Eight };
+        Self { index: IndexKind::Anchors(stride), ..Self::of(Effort::Fast) }
+    }
 }
 
 fn match_costing(
     old: &[u8],
     new: &[u8],
-    effort: Effort,
+    search: Search,
     coded: Coded<'_>,
 ) -> Option<Vec<ByteCover>> {
     debug_assert_eq!(coded.literals.len(), new.len());
@@ -73,18 +103,14 @@ fn match_costing(
     if let Some(whole) = nearly_equal(old, new) {
         return Some(vec![whole]);
     }
-    let (min_gain_bytes, sight) = match effort {
-        Effort::Fast => (8, Sight { most: 8, lead_bytes: 40 }),
-        Effort::Default => (3, Sight { most: 8, lead_bytes: 40 }),
-        Effort::Best => (2, Sight { most: 24, lead_bytes: 64 }),
-    };
+    let Search { index, min_gain_bytes, sight } = search;
     let scan = Scan::new(old, new, min_gain_bytes);
-    Some(match effort {
-        Effort::Fast => {
-            let index = AnchorIndex::of(old)?;
+    Some(match index {
+        IndexKind::Anchors(stride) => {
+            let index = AnchorIndex::of(old, stride)?;
             cheapest_covers(old, new, Candidates::new(scan, &index), coded, sight)
         }
-        Effort::Default | Effort::Best => {
+        IndexKind::Suffixes => {
             let index = SuffixIndex::of(old, min_gain_bytes + 1)?;
             cheapest_covers(old, new, Candidates::new(scan, &index), coded, sight)
         }

@@ -175,7 +175,7 @@ impl Diagonal {
     /// Goes on by the byte at `at`. What agrees is as good as random: this has no branches for it.
     fn go_on(&mut self, at: u32, costs: DifferenceCosts) {
         let of_difference = if self.has_agreed { costs.first } else { costs.next };
-        self.cost += if self.agrees { 0 } else { of_difference };
+        self.cost += u64::from(!self.agrees) * of_difference;
         if self.is_over {
             self.cost = NEVER;
         }
@@ -344,7 +344,9 @@ impl<'a> Parse<'a> {
 
     /// The alignment whose way is the cheapest.
     fn cheapest(&self) -> Option<usize> {
-        (0..self.diagonals.len()).min_by_key(|i| self.diagonals[*i].cost)
+        let numbered = (0..).zip(&self.diagonals);
+        let (_, cheapest) = numbered.map(|(i, diagonal)| (diagonal.cost, i)).reduce(lesser)?;
+        Some(cheapest)
     }
 
     /// The way on an alignment, if it is cheaper than that which ends in a literal.
@@ -375,6 +377,12 @@ impl<'a> Parse<'a> {
 fn cost_of_cover(expected: usize, old: usize) -> u64 {
     let bits = usize::BITS - old.abs_diff(expected).leading_zeros();
     COVER_COST + u64::from(bits.min(MAX_OFFSET_BITS)) * OFFSET_BIT_COST
+}
+
+/// The one that costs less, or the first, without a branch.
+fn lesser(a: (u64, usize), b: (u64, usize)) -> (u64, usize) {
+    let is_less = b.0 < a.0;
+    (a.0.min(b.0), std::hint::select_unpredictable(is_less, b.1, a.1))
 }
 
 /// Of the last bytes, each counts a 32nd less than the next.

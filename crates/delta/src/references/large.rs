@@ -83,9 +83,9 @@ impl<'a> LargePair<'a> {
     }
 
     /// Covers by the bytes alone: those that say best where what went.
-    pub fn first_covers(&self, windows: &WindowPair) -> Option<Vec<RegionCover>> {
+    pub fn first_covers(&self, windows: &WindowPair, effort: Effort) -> Option<Vec<RegionCover>> {
         let (old, new) = (bytes(&self.old, &windows.old)?, bytes(&self.new, &windows.new)?);
-        in_file(&match_to_vote(&old, &new)?, windows)
+        in_file(&match_to_vote(&old, &new, effort)?, windows)
     }
 
     /// What the covers of a window say of where targets went.

@@ -57,7 +57,7 @@ pub fn plan(old: &[u8], new: &[u8], limit: u64, effort: Effort) -> Option<Plan> 
     let rest = limit.checked_sub(parameters.len() as u64)?;
     let most_covers = Predictor::most_covers(new.len() as u64, rest)?;
     let references = References { old, new, old_elf: &old_elf, new_elf: &new_elf };
-    let first = Plan { machine, parameters, covers: match_to_vote(old, new)? };
+    let first = Plan { machine, parameters, covers: match_to_vote(old, new, effort)? };
     match effort {
         Effort::Fast => at_first(old, new, &first, most_covers),
         _ => search(&references, &first, most_covers, effort),
