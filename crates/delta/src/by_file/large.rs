@@ -75,9 +75,8 @@ fn covers(
         ((covers / windows.len().max(1)).saturating_mul(2), covers)
     };
     let (in_window, in_all) = most(BYTES_PER_FIRST_COVER);
-    let first = |window: &WindowPair| {
-        Some(longest(pair.first_covers(window, options.effort)?, in_window))
-    };
+    let first =
+        |window: &WindowPair| Some(longest(pair.first_covers(window, options.effort)?, in_window));
     let first = in_each(windows, budget, |_, window| first(window))?;
     if options.effort == Effort::Fast {
         return Some(longest(joined(first), in_all));

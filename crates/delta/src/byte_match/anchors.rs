@@ -11,7 +11,7 @@ const GRAM_BYTES: usize = 8;
 
 /// Each so-manieth place is known. No match that is taken is shorter, so that one that is prolonged back by less
 /// does not begin before the one that was taken before it.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Stride {
     /// A match of nine bytes has a place that is known.
     Two = 2,
@@ -188,21 +188,26 @@ mod tests {
         }
     }
 
+    fn strides() -> impl Strategy<Value = Stride> {
+        prop_oneof![Just(Stride::Two), Just(Stride::Eight)]
+    }
+
     proptest! {
         #[test]
         fn long_matches_are_found_from_where_they_begin(
             seed in 1u64..,
-            at in 1usize..900,
-            length in GRAM_BYTES + STRIDE - 1..100,
+            at in 8usize..900,
+            more in 0usize..90,
+            stride in strides(),
         ) {
-            let old = noise(1000, seed);
+            let (old, length) = (noise(1000, seed), GRAM_BYTES + stride as usize - 1 + more);
             let mut new = noise(1000, !seed);
             let begin = new.len();
             *new.last_mut().unwrap() = !old[at - 1];
             new.extend(&old[at..at + length]);
-            let index = AnchorIndex::of(&old, Stride::Two).unwrap();
+            let index = AnchorIndex::of(&old, stride).unwrap();
             let mut scan = Scan::new(&old, &new, 8);
-            let found = (begin..begin + STRIDE).find_map(|position| {
+            let found = (begin..begin + stride as usize).find_map(|position| {
                 scan.position = position;
                 index.better_match(&mut scan)
             });
@@ -214,12 +219,13 @@ mod tests {
         fn no_text_is_too_short_and_none_too_repetitive(
             old in proptest::collection::vec(0u8..2, 0..100),
             new in proptest::collection::vec(0u8..2, 1..100),
+            stride in strides(),
         ) {
-            let index = AnchorIndex::of(&old, Stride::Two).unwrap();
+            let index = AnchorIndex::of(&old, stride).unwrap();
             for position in 0..new.len() {
                 let Some(Found { length, start, at, .. }) = index.find(&Scan::new(&old, &new, 8), position)
                 else { continue };
-                prop_assert!(start.0 <= position && position - start.0 < STRIDE);
+                prop_assert!(start.0 <= position && position - start.0 < stride as usize);
                 prop_assert_eq!(&new[start.0..start.0 + length], &old[at..at + length]);
             }
         }

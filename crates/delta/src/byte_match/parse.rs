@@ -49,10 +49,6 @@ pub(super) struct Sight {
     pub(super) lead_bytes: usize,
 }
 
-/// A run of bytes that agree is followed without a look at other ways, if it is so long; shorter ones where there is
-/// only one alignment.
-const MIN_RUN_BYTES: usize = 8;
-
 /// How well an alignment has agreed lately, of 256: in the beginning, and the least to stay in sight.
 const FIRST_AGREEMENT: u32 = 128;
 const MIN_AGREEMENT: u32 = 60;
@@ -231,11 +227,9 @@ impl<'a> Parse<'a> {
     /// Goes on by a byte at least, and not beyond `end`.
     fn advance(&mut self, end: usize) {
         let cheapest = self.cheapest();
-        let run = cheapest.map_or(0, |cheapest| self.agreeing_run(cheapest, end));
-        match cheapest {
-            Some(cheapest) if run >= MIN_RUN_BYTES || run > 0 && self.diagonals.len() == 1 => {
-                self.follow(cheapest, run);
-            }
+        let followed = cheapest.map(|cheapest| (cheapest, self.agreeing_run(cheapest, end)));
+        match followed {
+            Some((cheapest, run)) if run > 0 => self.follow(cheapest, run),
             _ => self.step(cheapest),
         }
     }
@@ -250,7 +244,8 @@ impl<'a> Parse<'a> {
         common_prefix(old, &self.new[self.at..end])
     }
 
-    /// Goes on by `run` bytes, in which the cheapest alignment agrees: to leave it before their end is not cheaper.
+    /// Goes on by `run` bytes, in which the cheapest alignment agrees: to leave it before their end is not cheaper, and
+    /// covers that end where they no longer agree have more in common.
     fn follow(&mut self, cheapest: usize, run: usize) {
         let end = self.at + run;
         for (i, diagonal) in self.diagonals.iter_mut().enumerate() {
