@@ -211,6 +211,36 @@ fn repeats() -> Vec<u8> {
     [noise(11, 3000), far(12, 991), far(13, 992), forks].concat()
 }
 
+/// Instructions of x86-64 with every part there is, whose last bytes are hardly to be predicted.
+fn code() -> Vec<u8> {
+    // A displacement or an immediate of so many bytes follows on each.
+    const BEGINNINGS: [(&[u8], usize); 16] = [
+        (&[0x55], 0),
+        (&[0x48, 0x89, 0xe5], 0),
+        (&[0x8b, 0x44, 0x24], 1),
+        (&[0x48, 0x8d, 5], 4),
+        (&[0xc7, 4, 0x85], 8),
+        (&[0x66, 0xb8], 2),
+        (&[0x49, 0xbf], 8),
+        (&[0xf6, 0xc3], 1),
+        (&[0xf7, 0xd3], 0),
+        (&[0x66, 0xf7, 0x43], 3),
+        (&[0x0f, 0x84], 4),
+        (&[0xf3, 0x0f, 0x38, 0xf6, 0xc1], 0),
+        (&[0x66, 0x0f, 0x3a, 0x0f, 0xc1], 1),
+        (&[0xc5, 0xf8, 0x77], 0),
+        (&[0xc4, 0xe3, 0x75, 0x46, 0xc2], 1),
+        (&[0x62, 0xf1, 0x7c, 0x48, 0x10, 0x82], 4),
+    ];
+    let choices = noise(17, 1500);
+    let numbers = noise(18, 8 * choices.len());
+    let instructions = choices.iter().zip(numbers.chunks(8)).map(|(choice, numbers)| {
+        let (beginning, count) = BEGINNINGS[usize::from(*choice) % BEGINNINGS.len()];
+        [beginning, &numbers[..count]].concat()
+    });
+    instructions.collect::<Vec<_>>().concat()
+}
+
 /// Writes the vector anew: only for a new version of the format.
 #[test]
 #[ignore = "writes testdata"]
@@ -219,6 +249,7 @@ fn write_the_vector() {
     let changed = Piece { length: 9000, at: Some(1234), step: 7 };
     let new = Piece { length: 6000, at: None, step: 1 };
     let (mut target, content) = build(&base, &[new, changed, new, changed]);
+    target.extend(code());
     target.extend(repeats());
     // As many literals as end a frame; what was learnt in it is of use in the next.
     target.extend([&vec![0; 1 << 20][..], &repeats(), &words(9, 3000)].concat());

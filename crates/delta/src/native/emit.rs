@@ -214,11 +214,11 @@ impl<'a> Emitter<'a> {
         }
         let mut last = None;
         let pairs = new.iter().zip(old).enumerate();
-        for (i, (byte, old)) in pairs.filter(|(_, (new, old))| new != old) {
+        for (i, (byte, old_byte)) in pairs.filter(|(_, (new, old))| new != old) {
             let gap = i - last.map_or(0, |last| last + 1);
             self.streams.put(StreamId::Gaps, self.equal.bytes + gap as u64);
-            let site = DifferenceSite { old: *old, before: self.tail.after(&new[..i]) };
-            self.streams.difference(byte.wrapping_sub(*old), site);
+            let site = DifferenceSite::new(&old[i..], self.tail.after(&new[..i]));
+            self.streams.difference(byte.wrapping_sub(*old_byte), site);
             self.equal.bytes = 0;
             last = Some(i);
         }

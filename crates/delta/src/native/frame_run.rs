@@ -321,9 +321,10 @@ impl<'a> FrameRun<'a> {
             self.equal.bytes -= equal as u64;
             done += equal;
             let (made, rest) = piece.split_at_mut(done);
-            if let Some(byte) = rest.first_mut() {
-                let site = DifferenceSite { old: *byte, before: self.stretch.tail.after(made) };
+            if !rest.is_empty() {
+                let site = DifferenceSite::new(rest, self.stretch.tail.after(made));
                 let difference = self.state.streams.difference(self.bytes, site)?;
+                let byte = &mut rest[0];
                 *byte = byte.wrapping_add(difference);
                 self.equal.is_known = false;
                 done += 1;

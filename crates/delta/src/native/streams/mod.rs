@@ -71,10 +71,18 @@ impl StreamId {
 /// Where a difference is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DifferenceSite {
-    /// The byte that it is added to.
-    pub(super) old: u8,
+    /// The byte that it is added to, and the two after it, zeros after the end of the piece.
+    pub(super) old: [u8; 3],
     /// The bytes that were made before it.
     pub(super) before: Tail,
+}
+
+impl DifferenceSite {
+    /// At the first byte of what is left of a piece.
+    pub(super) fn new(rest: &[u8], before: Tail) -> Self {
+        let old = std::array::from_fn(|i| rest.get(i).copied().unwrap_or(0));
+        Self { old, before }
+    }
 }
 
 /// All streams there are.

@@ -7,14 +7,17 @@
 //!
 //! - `model` predicts and learns, over `slots` (probabilities by context), `repeats` and `refinement`, in vectors of
 //!   `lanes`; the same code runs on both sides;
-//! - [`Literals`] and [`Differences`]: the contexts of the two streams that are mixed;
+//! - [`Literals`] and [`Differences`]: the contexts of the two streams that are mixed, over `instructions` and their
+//!   `opcodes` (where in one a byte is), and [`Tail`];
 //! - `arithmetic`: the coder; [`MixedWriter`] and [`MixedReader`]: a stream, frame by frame.
 
 mod arithmetic;
 mod contexts;
+mod instructions;
 mod lanes;
 mod logistic;
 mod model;
+mod opcodes;
 mod refinement;
 mod repeats;
 mod run;
@@ -32,16 +35,24 @@ const HASHED: usize = 4;
 /// Contexts that a byte is predicted from. With what is repeated they fill a vector.
 const CONTEXTS: usize = DIRECT + HASHED;
 
+/// Parts of instructions, and of what is no code eight by the byte before.
+const PARTS: usize = instructions::PARTS as usize + 8;
+
 /// What a byte is predicted from.
 struct Context {
-    /// The first also chooses what refines the prediction, the second one of the weights.
     direct: [u8; DIRECT],
     /// A hash of each other context.
     keys: [u32; HASHED],
+    /// Chooses one of the weights, with the bits so far; below [`PARTS`].
+    part: u8,
+    /// Chooses the other.
+    selector: u8,
+    /// Chooses what refines the prediction; below 8.
+    refinement: u8,
 }
 
 /// What a model takes beside its table and its repeats: weights, refinements, tables of contexts.
-const FIXED_BYTES: u64 = 704 << 10;
+const FIXED_BYTES: u64 = 800 << 10;
 
 /// Memory that a model takes whose table has `2^log` bytes.
 pub(super) fn memory_bytes(log: u8) -> u64 {
@@ -72,4 +83,8 @@ fn low_16(x: i32) -> i16 {
 fn low_u16(x: u32) -> u16 {
     let [a, b, ..] = x.to_le_bytes();
     u16::from_le_bytes([a, b])
+}
+
+fn low_byte(x: u32) -> u8 {
+    x.to_le_bytes()[0]
 }

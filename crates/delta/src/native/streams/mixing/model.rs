@@ -6,7 +6,7 @@ use super::logistic::{LIMIT, LOGISTIC, Logistic};
 use super::refinement::Refinements;
 use super::repeats::Repeats;
 use super::slots::{HalfByte, Node, Predictions, Slots};
-use super::{CONTEXTS, Context, low_16, nudged};
+use super::{CONTEXTS, Context, PARTS, low_16, nudged};
 
 /// The repeat's input; before it are those of the contexts.
 const REPEAT: usize = CONTEXTS;
@@ -53,11 +53,11 @@ pub(super) struct Model {
     repeats: Repeats,
     /// How likely a repeat of each length goes on, of 65,536.
     trust: [u16; 64],
-    /// Weights by the bits of the byte so far, and the repeat's kind.
-    by_bits: Box<[Lanes]>,
-    /// Weights by the second direct context.
-    by_second: Box<[Lanes]>,
-    /// By the high bits of the first direct context, and the bits of the byte so far.
+    /// Weights by the context's part, and the bits of the byte so far.
+    by_part: Box<[Lanes]>,
+    /// Weights by the context's selector, and the repeat's kind.
+    by_selector: Box<[Lanes]>,
+    /// By what the context says, and the bits of the byte so far.
     refinements: Refinements,
 }
 
@@ -69,8 +69,8 @@ impl Model {
             slots: Slots::new(log),
             repeats: Repeats::new(log),
             trust: [49_152; 64],
-            by_bits: vec![FIRST_WEIGHTS; 256 * REPEAT_KINDS].into_boxed_slice(),
-            by_second: vec![FIRST_WEIGHTS; 256].into_boxed_slice(),
+            by_part: vec![FIRST_WEIGHTS; PARTS * 256].into_boxed_slice(),
+            by_selector: vec![FIRST_WEIGHTS; 256 * REPEAT_KINDS].into_boxed_slice(),
             refinements: Refinements::new(8 * 256),
         }
     }
@@ -103,18 +103,19 @@ impl Model {
     /// Codes a bit, and learns it.
     fn bit(&mut self, coder: &mut impl BitCoder, place: &Place<'_>, bit: u32) -> u32 {
         let Place { context, half, node, repeat } = *place;
-        let [first, second, ..] = context.direct.map(usize::from);
+        let [part, selector, refinement] =
+            [context.part, context.selector, context.refinement].map(usize::from);
         let mut predictions = self.slots.at(half, node);
         let inputs = self.inputs(&predictions, repeat);
         let weights = [
-            &mut self.by_bits[Repeat::kind(repeat) * 256 + node.of_byte],
-            &mut self.by_second[second],
+            &mut self.by_part[part * 256 + node.of_byte],
+            &mut self.by_selector[selector * REPEAT_KINDS + Repeat::kind(repeat)],
         ];
         let sums = lanes::sums(&inputs, weights.each_ref().map(|weights| &**weights));
         let mixed = sums.map(|sum| (sum >> 13).clamp(-LIMIT, LIMIT));
 
         let mean = (mixed[0] + mixed[1]) >> 1;
-        let refinement = self.refinements.of((first >> 5) * 256 + node.of_byte, mean);
+        let refinement = self.refinements.of(refinement * 256 + node.of_byte, mean);
         let probability = (self.logistic.squash(mean) + 3 * refinement.probability()) >> 2;
         let bit = coder.code(probability.clamp(1, 4095).unsigned_abs(), bit);
 
