@@ -207,7 +207,8 @@ fn a_large_executable_is_predicted_in_little_memory() {
         let index = FileIndex::build(&[&old as &dyn ReadAt], &[&new]).unwrap();
         let aim = Aim::Differences;
         let options = MatchOptions {
-            memory_bytes: 14 << 20,
+            // The lists of files take some of it.
+            memory_bytes: (14 << 20) + 512,
             aim,
             region_bytes,
             largest_region_bytes: region_bytes,
@@ -222,6 +223,6 @@ fn a_large_executable_is_predicted_in_little_memory() {
         let delta = delta_of(&old, &new, &content);
         assert!(apply(&delta, &old).0 == new);
         let plain = delta_of(&old, &new, &matched(0, effort));
-        assert!(delta.len() * 6 < plain.len(), "{effort:?} {} {}", delta.len(), plain.len());
+        assert!(delta.len() * 16 < plain.len(), "{} {}", delta.len(), plain.len());
     }
 }

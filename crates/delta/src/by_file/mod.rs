@@ -83,7 +83,7 @@ pub fn match_layer(
     let pairs: Vec<Pair> = (map.members.iter().zip(&choices))
         .filter_map(|(member, choice)| Pair::of(&sides, member, choice))
         .collect();
-    let matched = pairs::match_all(&sides, &pairs, &options.beside(sides.memory_bytes()))?;
+    let matched = pairs::match_all(&sides, &pairs, options)?;
     let matched = large_regions::keep_if_worthwhile(&sides, &pairs, matched, options)?;
     let mut matched = matched.into_iter();
 
@@ -153,7 +153,7 @@ pub fn match_files(
         }
         files.push(file);
     }
-    let matched = pairs::match_all(&sides, &pairs, &options.beside(sides.memory_bytes()))?;
+    let matched = pairs::match_all(&sides, &pairs, options)?;
     for (number, PairMatch { covers, regions }) in paired.into_iter().zip(matched) {
         (files[number].covers, files[number].regions) = (covers, regions);
     }

@@ -49,12 +49,13 @@ pub(super) struct PairMatch {
     pub(super) regions: Vec<Region>,
 }
 
-/// How each pair matches, in order.
+/// How each pair matches, in order, in what the lists of files leave of the memory.
 pub(super) fn match_all(
     sides: &Sides<'_, '_>,
     pairs: &[Pair],
     options: &MatchOptions,
 ) -> Result<Vec<PairMatch>, MatchError> {
+    let options = &options.beside(sides.memory_bytes());
     let budget = Budget::new(options.memory_bytes);
     let matched = pairs.par_iter().map(|pair| match_pair(sides, pair, options, &budget));
     let matched = matched.collect::<Result<Vec<_>, _>>()?;

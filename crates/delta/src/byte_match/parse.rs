@@ -136,7 +136,8 @@ struct Diagonal {
     agrees: bool,
     /// … beside which it may have none.
     is_over: bool,
-    /// Whether ways may come to it where it agrees: to come later to a run that does is not cheaper.
+    /// Whether ways may come to it where it agrees: within a run that does it is not cheaper than at its start, but
+    /// where a run ends that was followed they come late.
     is_open: bool,
 }
 

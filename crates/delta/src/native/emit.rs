@@ -217,7 +217,8 @@ impl<'a> Emitter<'a> {
         for (i, (byte, old_byte)) in pairs.filter(|(_, (new, old))| new != old) {
             let gap = i - last.map_or(0, |last| last + 1);
             self.streams.put(StreamId::Gaps, self.equal.bytes + gap as u64);
-            let site = DifferenceSite::new(&old[i..], self.tail.after(&new[..i]));
+            let tail = self.tail;
+            let site = || DifferenceSite::new(&old[i..], tail.after(&new[..i]));
             self.streams.difference(byte.wrapping_sub(*old_byte), site);
             self.equal.bytes = 0;
             last = Some(i);

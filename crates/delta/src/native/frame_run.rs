@@ -322,7 +322,8 @@ impl<'a> FrameRun<'a> {
             done += equal;
             let (made, rest) = piece.split_at_mut(done);
             if !rest.is_empty() {
-                let site = DifferenceSite::new(rest, self.stretch.tail.after(made));
+                let tail = self.stretch.tail;
+                let site = || DifferenceSite::new(rest, tail.after(made));
                 let difference = self.state.streams.difference(self.bytes, site)?;
                 let byte = &mut rest[0];
                 *byte = byte.wrapping_add(difference);

@@ -104,7 +104,7 @@ impl StreamReaders {
     pub(in crate::native) fn difference(
         &mut self,
         frame: &[u8],
-        site: DifferenceSite,
+        site: impl FnOnce() -> DifferenceSite,
     ) -> Result<u8> {
         let stream = self.stream(StreamId::Differences)?;
         let Decompressor::Differences(mixed) = &mut stream.decompressor else {
@@ -112,7 +112,8 @@ impl StreamReaders {
         };
         let left = stream.raw_left.checked_sub(1).ok_or(TOO_SHORT)?;
         let stored = &frame[stream.stored.clone()];
-        let difference = mixed.read(stored, left == 0, |model, bits| model.code(bits, site, 0))?;
+        let difference =
+            mixed.read(stored, left == 0, |model, bits| model.code(bits, site(), 0))?;
         stream.set_left(left);
         Ok(difference)
     }

@@ -44,12 +44,16 @@ impl StreamWriters {
         }
     }
 
-    /// Says a difference.
-    pub(in crate::native) fn difference(&mut self, difference: u8, site: DifferenceSite) {
+    /// Says a difference. Only where differences are mixed it matters where it is.
+    pub(in crate::native) fn difference(
+        &mut self,
+        difference: u8,
+        site: impl FnOnce() -> DifferenceSite,
+    ) {
         let id = StreamId::Differences as usize;
         self.raw[id].push(difference);
         if let Some(Compressor::Differences(mixed)) = self.compressors.get_mut(id) {
-            mixed.write(|model, bits| model.code(bits, site, difference));
+            mixed.write(|model, bits| model.code(bits, site(), difference));
         }
     }
 
