@@ -95,6 +95,9 @@ const MAX_DISTANCE: usize = WINDOW_BYTES - (MAX_MATCH + MIN_MATCH + 1);
 /// A match of three bytes that is farther away costs more than its literals.
 const TOO_FAR: u16 = 4096;
 
+/// So far away is nothing that is searched.
+const BEYOND: u16 = u16::MAX;
+
 /// Predicts tokens, one after the other, told of each what it really was.
 pub(super) struct Predictor<'a> {
     plain: &'a [u8],
@@ -104,8 +107,8 @@ pub(super) struct Predictor<'a> {
     hash_mask: u32,
     /// The last place with each hash; 0 for none, which is why a match never starts at 0.
     head: Vec<u32>,
-    /// The place before each of the window with the same hash.
-    previous: Vec<u32>,
+    /// How far before each place of the window the last one with the same hash is, or [`BEYOND`].
+    previous: Box<[u16; WINDOW_BYTES]>,
     /// Places before this one are remembered.
     remembered: usize,
     position: usize,
@@ -125,7 +128,7 @@ impl<'a> Predictor<'a> {
             hash_shift: hash_bits.div_ceil(3),
             hash_mask: (1 << hash_bits) - 1,
             head: vec![0; 1 << hash_bits],
-            previous: vec![0; WINDOW_BYTES],
+            previous: Box::new([BEYOND; WINDOW_BYTES]),
             remembered: 0,
             position: 0,
             found: None,
@@ -207,8 +210,10 @@ impl<'a> Predictor<'a> {
         let last = end.min(self.plain.len().saturating_sub(MIN_MATCH - 1));
         for at in self.remembered..last {
             let hash = self.hash(at);
-            self.previous[at % WINDOW_BYTES] = self.head[hash];
-            self.head[hash] = u32::try_from(at).unwrap_or(0);
+            let head = &mut self.head[hash];
+            let distance = u16::try_from(at - *head as usize).unwrap_or(BEYOND);
+            self.previous[at % WINDOW_BYTES] = if *head == 0 { BEYOND } else { distance };
+            *head = u32::try_from(at).unwrap_or(0);
         }
         self.remembered = self.remembered.max(end);
     }
@@ -238,35 +243,44 @@ impl<'a> Predictor<'a> {
         }
         let nice_length = self.effort.nice_length.min(left);
         let here = &self.plain[at..at + left.min(MAX_MATCH)];
-        let limit = at.saturating_sub(MAX_DISTANCE);
-        let mut candidate = self.head[self.hash(at)] as usize;
+        let limit = u32::try_from(at.saturating_sub(MAX_DISTANCE)).ok()?;
+        let mut candidate = self.head[self.hash(at)];
         // The first candidate may be one byte farther away than the others.
         if candidate == 0 || candidate < limit {
             return None;
         }
         let (mut best, mut length) = (None, least);
-        let mut last_two = [here[length - 1], here[length]];
+        let mut last_two = pair(&here[length - 1..], 0);
+        let mut ends = &self.plain[length - 1..];
         loop {
             // Most candidates fail here: nothing longer can agree without these two.
-            if self.plain[candidate + length - 1..=candidate + length] == last_two {
-                let there = &self.plain[candidate..candidate + here.len()];
+            if pair(ends, candidate) == last_two {
+                let there = &self.plain[candidate as usize..][..here.len()];
                 let common = common_prefix(there, here);
                 if common > length {
-                    (best, length) = (Some(candidate), common);
+                    (best, length) = (Some(candidate as usize), common);
                     if length >= nice_length {
                         break;
                     }
-                    last_two = [here[length - 1], here[length]];
+                    last_two = pair(&here[length - 1..], 0);
+                    ends = &self.plain[length - 1..];
                 }
             }
-            candidate = self.previous[candidate % WINDOW_BYTES] as usize;
+            let distance = u32::from(self.previous[candidate as usize % WINDOW_BYTES]);
             chain -= 1;
-            if candidate <= limit || chain == 0 {
+            if chain == 0 || candidate <= limit + distance {
                 break;
             }
+            candidate -= distance;
         }
         best.map(|best| (best, length))
     }
+}
+
+/// Two bytes at once, zeros after the end.
+fn pair(bytes: &[u8], at: u32) -> u16 {
+    let at = at as usize;
+    bytes.get(at..at + 2).map_or(0, |pair| u16::from_le_bytes([pair[0], pair[1]]))
 }
 
 /// How many bytes two strings of one length have in common at the front.

@@ -34,6 +34,8 @@ impl AddressMap {
     #[cfg(test)]
     pub(super) const BYTES_PER_COVER: u64 =
         CoverMap::BYTES_PER_COVER + size_of::<RegionCover>() as u64;
+    #[cfg(test)]
+    pub(super) const MEMORY_BYTES: u64 = CoverMap::MEMORY_BYTES;
 
     pub(super) fn new(
         old: &Segments,

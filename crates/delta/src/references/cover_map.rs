@@ -17,10 +17,17 @@ struct Entry {
     furthest: u32,
 }
 
+/// The old file is divided into as many parts, or up to twice as many, …
+const PARTS: u32 = 2048;
+
 /// Maps offsets in the old file to offsets in the new one.
 #[derive(Debug, Default)]
 pub(super) struct CoverMap {
     entries: Vec<Entry>,
+    /// … and for each part, and for their end, this is how many covers start before it: what is searched then lies close together.
+    before_parts: Vec<u32>,
+    /// Bytes of a part, as a power of two.
+    part_log: u32,
 }
 
 /// An offset in the new file.
@@ -35,6 +42,9 @@ impl CoverMap {
     /// Bytes that a map takes for each cover.
     #[cfg(test)]
     pub(super) const BYTES_PER_COVER: u64 = size_of::<Entry>() as u64;
+    /// And besides.
+    #[cfg(test)]
+    pub(super) const MEMORY_BYTES: u64 = (2 * PARTS as u64 + 1) * size_of::<u32>() as u64;
 
     pub(super) fn new(covers: &[RegionCover]) -> Self {
         let numbered = (0..u32::MAX).zip(covers);
@@ -50,13 +60,27 @@ impl CoverMap {
             }
             entry.furthest = furthest.1;
         }
-        Self { entries }
+        let last = entries.last().map_or(0, |entry| entry.old);
+        let part_log = last.checked_ilog2().unwrap_or(0).saturating_sub(PARTS.ilog2());
+        Self { before_parts: before_parts(&entries, part_log), entries, part_log }
+    }
+
+    /// How many covers start at `offset` or before it.
+    fn started(&self, offset: u64) -> usize {
+        let part = usize::try_from(offset >> self.part_log).unwrap_or(usize::MAX);
+        let Some([first, last]) =
+            part.checked_add(2).and_then(|end| self.before_parts.get(part..end))
+        else {
+            return self.entries.len();
+        };
+        let (first, last) = (*first as usize, *last as usize);
+        first + self.entries[first..last].partition_point(|entry| u64::from(entry.old) <= offset)
     }
 
     /// Where the old byte at `offset` went, by the covers that the map was made of.
     pub(super) fn map(&self, covers: &[RegionCover], offset: u64) -> Mapped {
         let cover = |number: u32| &covers[number as usize];
-        let after = self.entries.partition_point(|entry| u64::from(entry.old) <= offset);
+        let after = self.started(offset);
         let before = &self.entries[..after];
         let furthest = before.last().map(|entry| cover(entry.furthest));
         if let Some(furthest) = furthest.filter(|cover| offset < cover.old_end().into()) {
@@ -82,6 +106,20 @@ impl CoverMap {
         };
         Mapped { offset: nearest.map_or(offset, |cover| cover.prolonged(offset)), is_exact: false }
     }
+}
+
+/// How many of the sorted `entries` start before each part of `2^part_log` bytes, up to the end of that which the last one is in.
+fn before_parts(entries: &[Entry], part_log: u32) -> Vec<u32> {
+    let parts = entries.last().map_or(0, |entry| (entry.old >> part_log) + 1);
+    let mut rest = entries.iter().peekable();
+    let mut started = 0;
+    let before = |part: u32| {
+        while rest.next_if(|entry| entry.old >> part_log < part).is_some() {
+            started += 1;
+        }
+        started
+    };
+    (0..=parts).map(before).collect()
 }
 
 impl RegionCover {
@@ -122,6 +160,26 @@ mod tests {
                     prop_assert!(is_longest || started > LOOK_BACK && said.is_some());
                 }
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn covers_are_counted_by_parts_as_they_are_one_by_one(
+            starts in proptest::collection::vec(0u32..1 << 30, 0..300),
+            magnitude in 0u32..30,
+            offsets in proptest::collection::vec(0u64..1 << 33, 100),
+        ) {
+            let starts: Vec<_> = starts.into_iter().map(|start| start >> magnitude).collect();
+            let covers: Vec<_> =
+                starts.iter().map(|old| RegionCover { target: 0, old: *old, length: 1 }).collect();
+            let map = CoverMap::new(&covers);
+            let at_starts = starts.iter().map(|start| u64::from(*start));
+            for offset in at_starts.chain(offsets.into_iter().map(|at| at >> magnitude)) {
+                let started = starts.iter().filter(|start| u64::from(**start) <= offset).count();
+                prop_assert_eq!(map.started(offset), started, "{}", offset);
+            }
+            prop_assert!(map.before_parts.len() <= 2 * PARTS as usize + 1);
         }
     }
 

@@ -266,7 +266,7 @@ mod tests {
         let sites = 2 * (PIECE_BYTES / 4) * size_of::<Site>() as u64;
         let pieces = 2 * (PIECE_BYTES + 256);
         let parts = [Elf::MEMORY_BYTES, Checkpoints::MEMORY_BYTES, sites, pieces];
-        let fixed = parts.iter().sum::<u64>() + ZeroedMap::MEMORY_BYTES;
+        let fixed = parts.iter().sum::<u64>() + ZeroedMap::MEMORY_BYTES + AddressMap::MEMORY_BYTES;
         assert!(fixed <= FIXED_BYTES, "{fixed}");
         const { assert!(AddressMap::BYTES_PER_COVER <= BYTES_PER_COVER) };
     }
