@@ -8,6 +8,7 @@ use std::ops::Range;
 use crate::cover::{Cover, OriginId};
 use crate::deflate;
 use crate::references::{Machine, Predictor, RegionCover};
+use crate::tar_map::BLOCK_BYTES;
 
 /// How a stretch of bytes is made: a whole layer, or what a compressed member holds.
 ///
@@ -116,6 +117,16 @@ impl Content {
         uncovered_bytes(length, &self.covers, &self.regions)
     }
 
+    /// Those without tar headers, which have streams of their own: literals, and padding.
+    pub fn literal_bytes(&self, length: u64) -> u64 {
+        let is_uncovered = |header: &&u64| {
+            let next = self.covers.partition_point(|cover| cover.target_end() <= **header);
+            self.covers.get(next).is_none_or(|cover| cover.target > **header)
+        };
+        let headers = self.headers.iter().filter(is_uncovered).count() as u64;
+        self.uncovered_bytes(length).saturating_sub(headers * BLOCK_BYTES)
+    }
+
     /// Memory that its regions take at most while they are made.
     pub(crate) fn resident_bytes(&self) -> u64 {
         self.regions.iter().map(Region::resident_bytes).max().unwrap_or(0)
@@ -212,5 +223,21 @@ impl OriginId {
     /// The number, where this is an inflated stream and not a layer.
     pub fn as_inflated(self) -> Option<u32> {
         (self.0 & Self::INFLATED != 0).then_some(self.0 & !Self::INFLATED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_that_no_cover_makes_are_no_literals() {
+        let cover = |target, length| Cover { target, length, origin: OriginId(0), at: 0 };
+        let covers = vec![cover(512, 100), cover(1024, 1024), cover(2600, 400)];
+        // The second is within a cover, the last one behind all.
+        let content = Content { covers, headers: vec![0, 1024, 2048, 3072], ..Content::default() };
+        assert_eq!(content.uncovered_bytes(4000), 4000 - 1524);
+        assert_eq!(content.literal_bytes(4000), 4000 - 1524 - 3 * 512);
+        assert_eq!(Content::default().literal_bytes(7), 7);
     }
 }

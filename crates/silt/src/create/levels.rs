@@ -20,9 +20,12 @@ pub(super) fn has_learnt(report: &LayerReport) -> bool {
     delta_bytes > MIXING_LEARNS_BYTES && delta_bytes < report.literal_bytes / 10 * 9
 }
 
-/// Mixing takes half a microsecond or one for each literal. At the default level it is done where at most one byte in so
-/// many is one.
+/// Mixing takes half a microsecond or one for each literal, on both sides. At the default level it is done where at most one byte in so
+/// many is one, …
 const MIXED_SHARE: u64 = 128;
+
+/// … or where there are no more: that is less than a tenth of a second.
+const ALWAYS_MIXED_BYTES: u64 = 64 << 10;
 
 /// In less memory on the device its tables are too small to be worth it.
 const MIN_MEMORY_TO_MIX: u64 = 8 << 20;
@@ -34,7 +37,8 @@ pub(super) fn compression_of(
     matched: &Content,
     target_bytes: u64,
 ) -> Compression {
-    let is_mixing_quick = || matched.uncovered_bytes(target_bytes) <= target_bytes / MIXED_SHARE;
+    let most_mixed = (target_bytes / MIXED_SHARE).max(ALWAYS_MIXED_BYTES);
+    let is_mixing_quick = || matched.literal_bytes(target_bytes) <= most_mixed;
     match level {
         level if options.apply_memory_bytes < MIN_MEMORY_TO_MIX => unmixed(level),
         Level::Default if is_mixing_quick() => Compression::Mixed { preset: 7 },
