@@ -241,6 +241,15 @@ fn code() -> Vec<u8> {
     instructions.collect::<Vec<_>>().concat()
 }
 
+/// There is code where a run of literals is read anew, the end of a frame among these places.
+fn put_code_at_borders(run: &mut [u8]) {
+    let code = code();
+    let borders = (65_536..run.len() - 500).step_by(65_536);
+    for (border, code) in borders.zip(code.chunks(300)) {
+        run[border - 150..][..code.len()].copy_from_slice(code);
+    }
+}
+
 /// Writes the vector anew: only for a new version of the format.
 #[test]
 #[ignore = "writes testdata"]
@@ -249,10 +258,10 @@ fn write_the_vector() {
     let changed = Piece { length: 9000, at: Some(1234), step: 7 };
     let new = Piece { length: 6000, at: None, step: 1 };
     let (mut target, content) = build(&base, &[new, changed, new, changed]);
-    target.extend(code());
-    target.extend(repeats());
     // As many literals as end a frame; what was learnt in it is of use in the next.
-    target.extend([&vec![0; 1 << 20][..], &repeats(), &words(9, 3000)].concat());
+    let mut run = [code(), repeats(), vec![0; 1 << 20], repeats(), words(9, 3000)].concat();
+    put_code_at_borders(&mut run);
+    target.extend(run);
     // The smallest tables: contexts get into one another's way.
     let fits =
         |memory_bytes: &u64| delta_of(&base, &target, &content, MIXED, *memory_bytes).is_ok();
