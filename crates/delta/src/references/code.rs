@@ -58,11 +58,10 @@ fn find_x86_64(
     let last = within(range.end - range.start + before_bytes);
     let start = within(before_bytes);
     let mut at = start;
-    while at < last {
-        if !x86_64::may_refer(&all[at..], elf.is_fixed) {
-            at += 1;
-            continue;
-        }
+    // An instruction with a reference has more than one byte.
+    let pairs_end = (last + 1).min(all.len());
+    while let Some(skipped) = next_reference(&all[at.min(pairs_end)..pairs_end], elf.is_fixed) {
+        at += skipped;
         let offset = range.start + (at - start) as u64;
         let code = x86_64::Code {
             bytes: &all[at..],
@@ -78,4 +77,9 @@ fn find_x86_64(
         at += usize::try_from(site.end() - offset).unwrap_or(usize::MAX);
         sites.extend(found.into_iter().flatten());
     }
+}
+
+/// Where in `code` an instruction may be that has one.
+fn next_reference(code: &[u8], is_fixed: bool) -> Option<usize> {
+    code.windows(2).position(|pair| x86_64::may_refer(pair[0], pair[1], is_fixed))
 }

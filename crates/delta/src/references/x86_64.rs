@@ -27,15 +27,53 @@ const MIN_ABSOLUTE: u64 = 0x10000;
 
 const NONE: Found = [None, None];
 
-/// Whether there is any use in [`find`]: by far most bytes are told apart by this alone.
-pub(super) fn may_refer(bytes: &[u8], is_fixed: bool) -> bool {
-    let [opcode, modrm, ..] = bytes else { return false };
-    match CLASSES[usize::from(*opcode)] {
-        Class::None => false,
-        Class::Immediate => is_fixed,
-        Class::Operands => is_fixed || has_distance(*modrm),
-        Class::Branch | Class::Escape | Class::Vex2 | Class::Vex3 | Class::Evex => true,
+/// Whether there is any use in [`find`] where an opcode and the byte after it stand: by far most bytes are told apart by
+/// this alone.
+pub(super) fn may_refer(opcode: u8, modrm: u8, is_fixed: bool) -> bool {
+    WANTED[usize::from(is_fixed)][usize::from(opcode)] & SHAPES[usize::from(modrm)] != 0
+}
+
+/// Shapes of a ModRM byte that can be told from it: all, of operands of which one is at a distance from the
+/// instruction, and of those that may have four bytes of displacement otherwise.
+const ANY: u8 = 1;
+const DISTANCE: u8 = 2;
+const DISPLACEMENT: u8 = 4;
+
+static SHAPES: [u8; 256] = shapes();
+
+const fn shapes() -> [u8; 256] {
+    let mut shapes = [ANY; 256];
+    let mut modrm = 0;
+    while modrm < 256 {
+        shapes[modrm] |= match modrm & 0xc7 {
+            5 => DISTANCE,
+            4 | 0x80..=0x87 => DISPLACEMENT,
+            _ => 0,
+        };
+        modrm += 1;
     }
+    shapes
+}
+
+/// By whether code is fixed, and by opcode: the shapes of what may have references.
+static WANTED: [[u8; 256]; 2] = [wanted(false), wanted(true)];
+
+const fn wanted(is_fixed: bool) -> [u8; 256] {
+    let mut wanted = [0; 256];
+    let mut opcode = 0;
+    while opcode < 256 {
+        wanted[opcode] = match (classes()[opcode], opcode) {
+            (Class::None, _) => 0,
+            (Class::Branch | Class::Escape | Class::Vex2 | Class::Vex3 | Class::Evex, _) => ANY,
+            (Class::Immediate, _) => is_fixed as u8 * ANY,
+            // These have four bytes of a number after any operands.
+            (Class::Operands, 0x69 | 0x81 | 0xc7 | 0xf7) if is_fixed => ANY,
+            (Class::Operands, _) if is_fixed => DISTANCE | DISPLACEMENT,
+            (Class::Operands, _) => DISTANCE,
+        };
+        opcode += 1;
+    }
+    wanted
 }
 
 /// Whether a ModRM byte is of operands of which one is at a distance from the instruction.
@@ -205,4 +243,29 @@ fn relative_data(code: &Code<'_>, at: usize, immediate: u8, segments: &Segments)
     let (form, kind) = (Form::Signed32, Kind::CodeData);
     let site = Site { at: code.at + at as u64, form, kind, meaning };
     segments.is_mapped(target).then_some(site)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::segments::Segment;
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn what_has_references_is_never_passed_over(
+            bytes in prop::array::uniform12(any::<u8>()),
+            before in prop::array::uniform3(any::<u8>()),
+            is_fixed: bool,
+        ) {
+            let everywhere = Segment { memory_bytes: u64::MAX, file_bytes: u64::MAX, is_code: true, ..Segment::default() };
+            let segments = Segments(vec![everywhere]);
+            let code = Code { bytes: &bytes, before: &before, at: 0, address: 1 << 32 };
+            if find(&code, &segments, is_fixed).iter().any(Option::is_some) {
+                prop_assert!(may_refer(bytes[0], bytes[1], is_fixed));
+            }
+        }
+    }
 }
