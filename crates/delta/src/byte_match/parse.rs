@@ -261,6 +261,9 @@ impl<'a> Parse<'a> {
             for at in self.at..end {
                 diagonal.look_at(self.new[at], self.old.get(at.wrapping_add(diagonal.shift)));
                 diagonal.go_on(narrow(at), self.differences);
+                if diagonal.agreement < MIN_AGREEMENT {
+                    break;
+                }
             }
             diagonal.is_open = true;
         }
