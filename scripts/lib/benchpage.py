@@ -36,8 +36,9 @@ def introduction(results):
             "Every delta was applied, and what came of it compared with the new image. A peer makes one delta of the "
             "layers that are new from all old layers, concatenated; its size is that bare payload. Silt's is the file as saved, with "
             "config, manifest and tar headers in it. The column *librsync* (blocks of 512 bytes, gzip -6) stands for "
-            "balenaEngine, which makes the same commands. CPU time is user and system time of all threads; the machine may "
-            "have had other work, which that hardly changes. Times and memory of several programs in a row are "
+            "balenaEngine, which makes the same commands. CPU time is user and system time of all threads, "
+            "which differs by a tenth and more from run to run where a machine has other work: of pairs up to 16 MiB all "
+            "programs ran seven times in turn, and the medians stand here. Times and memory of several programs in a row are "
             "their sum and their greatest.")
 
 

@@ -1,4 +1,5 @@
 """How time and memory grow with the input: images of an eighth, a quarter, a half and all of the files of real pairs."""
+import hashlib
 import re
 import shutil
 import tarfile
@@ -24,13 +25,14 @@ class Member:
     key: str            # the same for two versions of a file
     start: int
     end: int
+    digest: bytes       # of what it holds
 
 
 def measure(silt, folders, peers, work):
     """Old and new are shared out by file names, so that each part has both versions of its files."""
     sides = {label: [layer for folder in folders for layer in copy_layers(folder, label, work)]
              for label in ("old", "new")}
-    part_of = share_out(member for layers in sides.values() for _, members in layers for member in members)
+    part_of = share_out(*([member for _, members in layers for member in members] for layers in sides.values()))
     points = []
     for times in TIMES:
         folder = work / f"times-{times}"
@@ -60,15 +62,33 @@ def list_members(path, pair):
     with tarfile.open(path, "r:") as tar:
         for info in tar:
             end = info.offset_data + (-(-info.size // BLOCK_BYTES) * BLOCK_BYTES if info.isreg() else 0)
-            members.append(Member(pair + "/" + re.sub("[0-9]+", "0", info.name), info.offset, end))
+            content = tar.extractfile(info).read() if info.isreg() else b""
+            members.append(Member(pair + "/" + re.sub("[0-9]+", "0", info.name), info.offset, end,
+                                  hashlib.sha256(content).digest()))
     return members
 
 
-def share_out(members):
-    """{key: number of its part}, the parts being as equal as they can: the largest first, to the smallest part."""
+def share_out(old, new):
+    """{key: number of its part}. Work goes with what has changed: files that have are shared out for themselves, and the
+    others too, so that each part has as much of both."""
+    before, after = contents(old), contents(new)
     sizes = {}
-    for member in members:
+    for member in (*old, *new):
         sizes[member.key] = sizes.get(member.key, 0) + member.end - member.start
+    has_changed = {key: before.get(key) != after.get(key) for key in sizes}
+    return {key: part for kind in (True, False)
+            for key, part in share_evenly({x: sizes[x] for x in sizes if has_changed[x] == kind}).items()}
+
+
+def contents(members):
+    found = {}
+    for member in members:
+        found.setdefault(member.key, set()).add(member.digest)
+    return found
+
+
+def share_evenly(sizes):
+    """{key: number of its part}, the parts being as equal as they can: the largest first, to the smallest part."""
     filled, part_of = [0] * PARTS, {}
     for key in sorted(sizes, key=lambda key: (-sizes[key], key)):
         part_of[key] = filled.index(min(filled))

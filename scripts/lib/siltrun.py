@@ -1,6 +1,7 @@
 """Running silt and other programs from outside, and measuring them: what the scripts share."""
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -57,7 +58,8 @@ def run_measured(command, environment=None, stdin=None, timeout_seconds=None):
     """Runs a command under time(1), whose own few pages do not count: a child of this interpreter
     would start with the interpreter's peak."""
     with tempfile.NamedTemporaryFile("r") as usage:
-        timed = ["/usr/bin/time", "-q", "-f", "%e %U %S %M %O", "-o", usage.name, *map(str, command)]
+        timed = ["/usr/bin/time", "-q", "-f", "%e %M %O", "-o", usage.name, *map(str, command)]
+        before = cpu_seconds_of_children()
         process = subprocess.Popen(timed, env=environment, stdin=stdin or subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    start_new_session=True)
@@ -69,13 +71,20 @@ def run_measured(command, environment=None, stdin=None, timeout_seconds=None):
             stdout, stderr = process.communicate()
             code = None
         run = Run(code, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
-        fields = usage.read().split()[-5:]
-    if code is not None and len(fields) == 5:
+        # time(1) gives hundredths of a second, of which the tiny pairs take one or two.
+        run.cpu_seconds = cpu_seconds_of_children() - before
+        fields = usage.read().split()[-3:]
+    if code is not None and len(fields) == 3:
         run.seconds = float(fields[0])
-        run.cpu_seconds = float(fields[1]) + float(fields[2])
-        run.peak_rss_bytes = int(fields[3]) * 1024
-        run.written_bytes = int(fields[4]) * SECTOR_BYTES
+        run.peak_rss_bytes = int(fields[1]) * 1024
+        run.written_bytes = int(fields[2]) * SECTOR_BYTES
     return run
+
+
+def cpu_seconds_of_children():
+    """Of those that have ended. Nothing is measured while another thread waits for a child of its own."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def find_binary():
