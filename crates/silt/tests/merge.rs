@@ -190,6 +190,25 @@ fn a_way_back_is_a_delta_too() {
 }
 
 #[test]
+fn a_layer_that_comes_back_is_missed_with_its_base() {
+    let lines =
+        |word: &str| (0..3000).map(|i| format!("{word} {}\n", i * 7919)).collect::<String>();
+    let (old, new) = (lines("old"), lines("new"));
+    let [a, b, c] = [old.clone(), old + &new, new + "more"].map(|text| tars::one_file(&text));
+    // The second delta makes the base's layer again out of what the first makes of it.
+    let images = [vec![a.clone()], vec![b], vec![a, c]].map(Image::of_layers);
+    let device = maker(&images, DeltaFormat::Silt);
+    let merged = merge_on(&device, &[]).unwrap();
+    assert_eq!(merged.counts.composed_layers, 1);
+
+    let poor = Device::new();
+    copy_deltas(&device, &poor);
+    let error = merge_on(&poor, &[]).err().unwrap();
+    assert!(matches!(error, MergeError::NoBase { .. }), "{error}");
+    assert_eq!(error.kind(), FailureKind::BaseMissing);
+}
+
+#[test]
 fn what_layers_do_not_read_of_each_other_needs_no_base() {
     let layer = |text: &str| tars::one_file(&text.repeat(200));
     let image = |texts: [&str; 2]| Image::of_layers(texts.map(layer).to_vec());

@@ -29,6 +29,7 @@ pub(super) struct Made {
 
 /// Makes layers, each once.
 pub(super) struct Workshop<'a> {
+    chain: &'a Chain,
     streams: HashMap<DiffId, &'a SourceLayer>,
     base: &'a Base,
     store: &'a Store,
@@ -55,7 +56,7 @@ impl<'a> Workshop<'a> {
         streams.extend(chain.first.makes());
         let (made, numbers, begun) = (Vec::new(), HashMap::new(), HashSet::new());
         let left_bytes = options.memory_bytes / 4;
-        Self { streams, base, store, options, progress, made, numbers, begun, left_bytes }
+        Self { chain, streams, base, store, options, progress, made, numbers, begun, left_bytes }
     }
 
     /// Makes a layer, and before it what its delta reads. `None` where neither the base has it nor
@@ -66,7 +67,12 @@ impl<'a> Workshop<'a> {
         }
         let Some(stream) = self.streams.get(&diff_id).copied() else { return Ok(None) };
         if !self.begun.insert(diff_id) {
-            return Err(MergeError::Circle { layer: diff_id });
+            // The second delta may make a layer of the base again, out of what the first makes of it.
+            let mut unfinished = self.begun.iter().filter(|layer| self.get(**layer).is_none());
+            return match unfinished.any(|layer| self.chain.is_of_base(*layer)) {
+                true => Ok(None),
+                false => Err(MergeError::Circle { layer: diff_id }),
+            };
         }
         let needs = needs_of(stream)?;
         let origins = origins_of(&needs);
