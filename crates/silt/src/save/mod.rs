@@ -336,7 +336,7 @@ fn write_layout(
 
 /// Whether gzip makes the archive smaller: tried, since it is the only way to know.
 fn smaller(plan: &ArchivePlan<'_, '_>) -> Result<Compress, SaveError> {
-    let mut zipped = GzipWriter::new(Count(0));
+    let mut zipped = GzipWriter::quick(Count(0));
     plan.write(&mut zipped)?;
     let Count(zipped_bytes) = zipped.finish().map_err(|source| SaveError::Compress { source })?;
     Ok(if zipped_bytes < plan.bytes { Compress::Gzip } else { Compress::None })
