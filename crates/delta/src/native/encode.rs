@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::MAX_FRAME_OUTPUT_BYTES;
 use super::emit::{ChangedHeader, Emitter, Origins, piece_length};
 use super::header::{MAX_ORIGINS, Needs, Origin};
-use super::streams::{Compression, STREAM_COUNT, StreamTable, StreamWriters};
+use super::streams::{Compression, RawBytes, STREAM_COUNT, StreamTable, StreamWriters};
 use super::tar_header::body_bytes;
 use crate::cover::{Cover, OriginId};
 use crate::deflate::InflateError;
@@ -122,7 +122,8 @@ pub fn encode(
     let itself = (0..).zip(&listed).find(|(_, origin)| origin.is_itself());
     let itself = itself.map(|(number, _)| OriginId(number));
     let has_regions = !content.regions.is_empty();
-    let table = StreamTable::for_output(target.size(), options.compression, has_regions);
+    let raw = RawBytes { output: target.size(), literals: content.literal_bytes(target.size()) };
+    let table = StreamTable::for_output(raw, options.compression, has_regions);
     let resident_bytes = content.resident_bytes();
     let needs = Needs::new(listed, target_digest, target.size(), resident_bytes, table);
     let needs = within(options, needs)?;

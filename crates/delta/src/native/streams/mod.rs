@@ -113,20 +113,28 @@ struct Entry {
     window_log: u8,
 }
 
+/// What is to be compressed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RawBytes {
+    /// Of the target.
+    pub(super) output: u64,
+    /// Of the stream of literals, at most.
+    pub(super) literals: u64,
+}
+
 impl StreamTable {
-    /// Windows that are no larger than a target of `output_bytes` can profit from.
-    pub(super) fn for_output(
-        output_bytes: u64,
-        compression: Compression,
-        has_regions: bool,
-    ) -> Self {
-        let useful = output_bytes.max(1).next_power_of_two().trailing_zeros();
-        let useful = u8::try_from(useful).unwrap_or(MAX_WINDOW_LOG).max(MIN_WINDOW_LOG);
+    /// Windows that are no larger than what they are for can profit from: compressing takes a multiple of them, far apart in memory.
+    pub(super) fn for_output(raw: RawBytes, compression: Compression, has_regions: bool) -> Self {
         let count = if has_regions { STREAM_COUNT } else { PLAIN_STREAMS };
         let entry = |id: &StreamId| {
             let codec = compression.codec(*id);
-            let largest = WINDOW_LOGS[*id as usize];
-            Entry { codec, window_log: useful.min(largest) }
+            let useful = match (id, codec) {
+                (StreamId::Literals, Codec::Zstd | Codec::Lzma2) => raw.literals.min(raw.output),
+                _ => raw.output,
+            };
+            let useful = useful.max(1).next_power_of_two().trailing_zeros();
+            let useful = u8::try_from(useful).unwrap_or(MAX_WINDOW_LOG).max(MIN_WINDOW_LOG);
+            Entry { codec, window_log: useful.min(WINDOW_LOGS[*id as usize]) }
         };
         Self(StreamId::ALL[..count].iter().map(entry).collect())
     }
@@ -187,9 +195,26 @@ impl StreamTable {
 mod tests {
     use super::*;
 
+    const LARGE: RawBytes = RawBytes { output: 1 << 30, literals: 1 << 29 };
+
+    #[test]
+    fn a_window_for_few_literals_holds_them_and_is_no_larger() {
+        for (literals, log) in [(0, 12), (100_000, 17), (131_072, 17), (131_073, 18), (1 << 25, 22)]
+        {
+            let raw = RawBytes { output: 1 << 30, literals };
+            let logs = [Compression::Lzma2 { preset: 7 }, Compression::Mixed { preset: 7 }].map(
+                |compression| {
+                    let table = StreamTable::for_output(raw, compression, true);
+                    table.0[StreamId::Literals as usize].window_log
+                },
+            );
+            assert_eq!(logs, [log, 22], "{literals}");
+        }
+    }
+
     #[test]
     fn windows_give_way_before_what_is_mixed_does() {
-        let mut table = StreamTable::for_output(1 << 30, Compression::Mixed { preset: 7 }, true);
+        let mut table = StreamTable::for_output(LARGE, Compression::Mixed { preset: 7 }, true);
         let largest = |table: &StreamTable, is_mixed: bool| {
             let entries = table.0.iter().filter(|x| (x.codec == Codec::Mixed) == is_mixed);
             entries.map(|entry| entry.window_log).max().unwrap()
@@ -208,7 +233,7 @@ mod tests {
     #[test]
     fn windows_can_be_made_to_fit_a_small_memory() {
         for compression in [Compression::Lzma2 { preset: 7 }, Compression::Zstd { level: 9 }] {
-            let mut table = StreamTable::for_output(1 << 30, compression, true);
+            let mut table = StreamTable::for_output(LARGE, compression, true);
             let large = table.compress_memory_bytes();
             assert!((80 << 20..200 << 20).contains(&large), "{large}");
             while table.compress_memory_bytes() > 48 << 20 {
