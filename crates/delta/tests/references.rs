@@ -4,7 +4,7 @@
 use delta::Effort;
 use delta::read_at::{ReadAt, ReadError};
 use delta::references::{
-    self, Machine, Prediction, Predictor, ReferenceError, RegionCover, Residuals,
+    self, Machine, Plan, Prediction, Predictor, ReferenceError, RegionCover, Residuals,
 };
 use proptest::prelude::*;
 
@@ -116,15 +116,44 @@ fn a_call_over_inserted_code_is_predicted() {
     }
 }
 
+/// The plan of two files of which one is like the other.
+fn planned(old: &[u8], new: &[u8]) -> (Plan, Vec<RegionCover>) {
+    let plan = references::plan(old, new, 1 << 20, Effort::Default).expect("it gains");
+    let part = |n: usize| u32::try_from(n).unwrap();
+    let covers = plan.covers.iter().map(|c| cover(part(c.new), part(c.old), part(c.length)));
+    let covers = covers.collect();
+    (plan, covers)
+}
+
+#[test]
+fn real_modules_are_predicted() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/modules/");
+    for version in ["3.7", "3.9", "3.11", "3.13"] {
+        let read = |name: &str| std::fs::read(format!("{directory}{version}.{name}.pyc")).unwrap();
+        let (old, new) = (read("old"), read("new"));
+        let (plan, covers) = planned(&old, &new);
+        assert_eq!(plan.machine, Machine::Python);
+        let parameters = &plan.parameters;
+        let (wrong, sites) = round_trip(plan.machine, &old, &new, parameters, &covers).unwrap();
+        // Of all references and lines but a few that are where something changed, less than a sixth is wrong …
+        assert!(sites > 130 && wrong * 6 < sites, "{version}: {wrong} of {sites}");
+        // … where most are not what they were.
+        let same = |c: &RegionCover| {
+            let (old, new) = (&old[c.old as usize..], &new[c.target as usize..]);
+            let (old, new) = (&old[..c.length as usize], &new[..c.length as usize]);
+            old.iter().zip(new).filter(|(a, b)| a != b).count()
+        };
+        let changed: usize = covers.iter().map(same).sum();
+        assert!(changed > wrong * 4, "{version}: {wrong} wrong, {changed} bytes changed");
+    }
+}
+
 #[test]
 fn a_real_library_is_predicted() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/executables/");
     let read = |name: &str| std::fs::read(format!("{directory}{name}")).unwrap();
     let (old, new) = (read("x86_64.old"), read("x86_64.new"));
-    let plan = references::plan(&old, &new, 1 << 20, Effort::Default).expect("it gains");
-    let part = |n: usize| u32::try_from(n).unwrap();
-    let covers: Vec<_> =
-        plan.covers.iter().map(|c| cover(part(c.new), part(c.old), part(c.length))).collect();
+    let (plan, covers) = planned(&old, &new);
     let counts = round_trip(plan.machine, &old, &new, &plan.parameters, &covers);
     let (wrong, sites) = counts.unwrap();
     // Rows of its table are like rows before: what refers to those is wrong.
@@ -151,7 +180,9 @@ fn what_is_not_possible_is_refused() {
     assert!(covers(refuse(&[cover(0, u32::MAX, 9)], &good)));
     assert!(covers(refuse(&[cover(u32::MAX, 0, 9)], &good)));
     let parameters = |error| matches!(error, ReferenceError::Parameters);
-    assert!(parameters(refuse(&[], &[])));
+    // None are those of the same segments.
+    assert_eq!(round_trip(Machine::X86_64, &old, &old, &[], &[]).unwrap(), (0, 0));
+    assert!(parameters(refuse(&[], &[0])));
     assert!(parameters(refuse(&[], &[1, 0])));
     assert!(parameters(refuse(&[], &[0, 33])));
     assert!(parameters(refuse(&[], &[&good[..], &[0]].concat())));
@@ -169,6 +200,24 @@ fn bytes(length: usize) -> impl Strategy<Value = Vec<u8>> {
         1 => proptest::sample::select(vec![0xe8, 0x0f, 0x84, 0x8d, 0x05, 0x48, 0xff, 0x1b]),
     ];
     proptest::collection::vec(byte, length)
+}
+
+/// What `marshal` writes, mostly.
+fn bytes_of_objects(length: usize) -> impl Strategy<Value = Vec<u8>> {
+    let number = || prop_oneof![9 => 0u32..40, 1 => any::<u32>()];
+    let with_number = |kinds: &'static [u8]| {
+        (proptest::sample::select(kinds), number())
+            .prop_map(|(kind, number)| [&[kind][..], &number.to_le_bytes()].concat())
+    };
+    let object = prop_oneof![
+        8 => with_number(b"rri"),
+        2 => with_number(b"sa\xf3(l"),
+        2 => proptest::sample::select(&b"cc\xe3NT\x81"[..]).prop_map(|kind| vec![kind]),
+        1 => (proptest::sample::select(&b"zZ)\xa9"[..]), 0u8..9).prop_map(|(kind, n)| vec![kind, n]),
+    ];
+    proptest::collection::vec(object, length / 6).prop_map(move |objects| {
+        objects.concat().into_iter().chain(std::iter::repeat(b'N')).take(length).collect()
+    })
 }
 
 prop_compose! {
@@ -222,5 +271,17 @@ proptest! {
             Ok(_) | Err(ReferenceError::Machine) => {}
             Err(error) => prop_assert!(false, "{}", error),
         }
+    }
+
+    #[test]
+    fn any_module_gives_the_new_one_back(
+        objects in bytes_of_objects(6 << 10),
+        new in bytes(6 << 10),
+        magic in 3390u16..3700,
+        covers in covers(6 << 10, 6 << 10),
+    ) {
+        let old = [&magic.to_le_bytes()[..], b"\r\n", &[0; 12], b"(\xff\xff\xff\x7f", &objects].concat();
+        let outcome = round_trip(Machine::Python, &old, &new, &[], &covers);
+        prop_assert!(outcome.is_ok(), "{:?}", outcome);
     }
 }

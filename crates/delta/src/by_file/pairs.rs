@@ -152,7 +152,7 @@ fn match_plain(
     let (old_bytes, new_bytes) = (length(old_range), length(&pair.new));
     let with_references = references::memory_bytes(old_bytes, new_bytes);
     let may_be_planned = options.region_bytes > 0 && budget.allows(with_references);
-    if may_be_planned && magic(sides.target, &pair.new)? == Some(*b"\x7fELF") {
+    if may_be_planned && magic(sides.target, &pair.new)?.is_some_and(references::may_refer) {
         return budget.with(with_references, || match_executables(sides, &pair.new, old, options));
     }
     let needed = byte_match::memory_bytes(old_bytes, new_bytes);

@@ -156,6 +156,13 @@ impl AddressMap {
         Some((mapped, exact))
     }
 
+    /// Says where an old address is, if no byte of the old file stands behind it.
+    pub(super) fn place_zeroed(&mut self, old: u64, new: u64) {
+        if self.old.offset_of(old).is_none() {
+            self.zeroed.set(old, new);
+        }
+    }
+
     fn learn_page(&mut self, site: &Site, place: u64, target: u64, actual: u64) {
         if let Some(base) = self.base(site, place) {
             let page = base.wrapping_add(site.form.operand(actual));

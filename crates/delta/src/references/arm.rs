@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use super::elf::{Area, Elf};
 use super::site::{Form, Kind, Meaning, Site, sign_extend};
+use super::structure::{Area, Structure};
 use super::window::Window;
 
 /// Finds the sites of instructions that start in `range`, in order. None goes past `end`.
 pub(super) fn find(
-    elf: &Elf,
+    structure: &Structure,
     area: &Area,
     window: &Window,
     range: &Range<u64>,
@@ -19,7 +19,7 @@ pub(super) fn find(
     while at < range.end && at + 4 <= end {
         let Some(word) = window.u32(at) else { break };
         let site = branch(word, at, area.address_of(at)).filter(|site| match site.meaning {
-            Meaning::Relative { target, .. } => elf.segments.is_code(target),
+            Meaning::Relative { target, .. } => structure.segments.is_code(target),
             _ => false,
         });
         at += if site.is_some() { 4 } else { 2 };

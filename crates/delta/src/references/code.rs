@@ -3,30 +3,30 @@
 use std::ops::Range;
 
 use super::Machine;
-use super::elf::{Area, Elf};
 use super::site::Site;
+use super::structure::{Area, Structure};
 use super::window::Window;
 use super::{aarch64, arm, x86_64};
 
 /// Finds the sites of instructions that start in `range`, in order. None goes past `end`.
 pub(super) fn find(
-    elf: &Elf,
+    structure: &Structure,
     area: &Area,
     window: &Window,
     range: &Range<u64>,
     end: u64,
     sites: &mut Vec<Site>,
 ) {
-    match elf.machine {
-        Some(Machine::X86_64) => find_x86_64(elf, area, window, range, end, sites),
-        Some(Machine::Aarch64) => find_aarch64(elf, area, window, range, end, sites),
-        Some(Machine::Arm) => arm::find(elf, area, window, range, end, sites),
-        None => {}
+    match structure.machine {
+        Some(Machine::X86_64) => find_x86_64(structure, area, window, range, end, sites),
+        Some(Machine::Aarch64) => find_aarch64(structure, area, window, range, end, sites),
+        Some(Machine::Arm) => arm::find(structure, area, window, range, end, sites),
+        Some(Machine::Python) | None => {}
     }
 }
 
 fn find_aarch64(
-    elf: &Elf,
+    structure: &Structure,
     area: &Area,
     window: &Window,
     range: &Range<u64>,
@@ -38,13 +38,13 @@ fn find_aarch64(
     while at < range.end && at + 4 <= end {
         let Some(word) = window.u32(at) else { break };
         let instruction = aarch64::Instruction { window, at, address: area.address_of(at), word };
-        sites.extend(aarch64::find(&instruction, &elf.segments));
+        sites.extend(aarch64::find(&instruction, &structure.segments));
         at += 4;
     }
 }
 
 fn find_x86_64(
-    elf: &Elf,
+    structure: &Structure,
     area: &Area,
     window: &Window,
     range: &Range<u64>,
@@ -60,7 +60,8 @@ fn find_x86_64(
     let mut at = start;
     // An instruction with a reference has more than one byte.
     let pairs_end = (last + 1).min(all.len());
-    while let Some(skipped) = next_reference(&all[at.min(pairs_end)..pairs_end], elf.is_fixed) {
+    while let Some(skipped) = next_reference(&all[at.min(pairs_end)..pairs_end], structure.is_fixed)
+    {
         at += skipped;
         let offset = range.start + (at - start) as u64;
         let code = x86_64::Code {
@@ -69,7 +70,7 @@ fn find_x86_64(
             at: offset,
             address: area.address_of(offset),
         };
-        let found = x86_64::find(&code, &elf.segments, elf.is_fixed);
+        let found = x86_64::find(&code, &structure.segments, structure.is_fixed);
         let Some(site) = found.iter().flatten().next_back() else {
             at += 1;
             continue;

@@ -1,61 +1,12 @@
-//! What the old file's own headers say: segments, and areas that hold references.
-//!
-//! Nothing here fails but reading: what is not understood has no areas.
+//! What the headers of an ELF file say: segments, and areas that hold references.
 
 use std::ops::Range;
 
 use super::Machine;
-use super::segments::{MAX_SEGMENTS, Segment, Segments};
+use super::segments::{MAX_SEGMENTS, Segment};
+use super::structure::{Area, AreaKind, Structure};
 use super::window::Window;
 use crate::read_at::{ReadAt, ReadError};
-
-/// A stretch of the old file that holds one kind of references.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Area {
-    /// Offsets in the file.
-    pub(super) range: Range<u64>,
-    /// Where entries are counted from: the start, before anything that overlapped was cut off.
-    pub(super) origin: u64,
-    /// Address of what is at `origin`.
-    pub(super) address: u64,
-    pub(super) kind: AreaKind,
-}
-
-impl Area {
-    /// The address of the byte at `offset`.
-    pub(super) fn address_of(&self, offset: u64) -> u64 {
-        offset.wrapping_sub(self.origin).wrapping_add(self.address)
-    }
-}
-
-/// What an area holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum AreaKind {
-    FileHeader,
-    ProgramHeaders,
-    SectionHeaders,
-    Code,
-    Relocations,
-    Symbols,
-    Dynamic,
-    Words,
-    UnwindIndex,
-    Unwind,
-    ArmUnwindIndex,
-}
-
-/// An old file.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Elf {
-    pub(super) machine: Option<Machine>,
-    /// 64-bit; else 32-bit.
-    pub(super) is_wide: bool,
-    /// Linked to a fixed address (`ET_EXEC`): code and data hold absolute addresses.
-    pub(super) is_fixed: bool,
-    pub(super) segments: Segments,
-    /// In the order of the file, none overlapping another.
-    pub(super) areas: Vec<Area>,
-}
 
 const HEADER_BYTES: u64 = 64;
 /// Entries of a table of headers that are looked at.
@@ -82,7 +33,7 @@ const SHF_ALLOC: u64 = 2;
 const SHF_EXECINSTR: u64 = 4;
 const SHF_TLS: u64 = 0x400;
 
-impl Elf {
+impl Structure {
     /// Memory of the largest one.
     #[cfg(test)]
     pub(super) const MEMORY_BYTES: u64 = (2 * MAX_AREAS * size_of::<Area>()) as u64
@@ -90,8 +41,8 @@ impl Elf {
         + MAX_SECTIONS * 64
         + 1024;
 
-    /// Reads the headers of the file at `old` of `origin`.
-    pub(super) fn read(origin: &dyn ReadAt, old: &Range<u64>) -> Result<Self, ReadError> {
+    /// Reads the headers of the ELF file at `old` of `origin`; of another file nothing is known.
+    pub(super) fn of_elf(origin: &dyn ReadAt, old: &Range<u64>) -> Result<Self, ReadError> {
         let reader = HeaderReader { origin, old };
         let size = old.end - old.start;
         let mut elf = Self::default();
@@ -284,7 +235,7 @@ impl Section {
         self.flags & flag != 0
     }
 
-    fn area(&self, name: &[u8; NAME_BYTES], elf: &Elf) -> Option<AreaKind> {
+    fn area(&self, name: &[u8; NAME_BYTES], elf: &Structure) -> Option<AreaKind> {
         let is_allocated = self.has(SHF_ALLOC);
         match self.kind {
             SHT_SYMTAB | SHT_DYNSYM => Some(AreaKind::Symbols),

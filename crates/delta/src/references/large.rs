@@ -7,9 +7,9 @@
 use std::ops::Range;
 
 use super::address_map::AddressMap;
-use super::elf::Elf;
 use super::rematch::{self, Label, labels, vote};
 use super::site::Prediction;
+use super::structure::Structure;
 use super::trial::CoverCost;
 use super::{Machine, Predictor, RegionCover, Residuals};
 use crate::byte_match::{ByteCover, match_stand_ins, match_to_vote};
@@ -29,8 +29,8 @@ pub struct WindowPair {
 pub struct LargePair<'a> {
     old: Part<'a>,
     new: Part<'a>,
-    old_elf: Elf,
-    new_elf: Elf,
+    old_structure: Structure,
+    new_structure: Structure,
     machine: Machine,
     parameters: Vec<u8>,
 }
@@ -67,16 +67,17 @@ const SAME_DIAGONAL_COST: usize = 2 * 256;
 impl<'a> LargePair<'a> {
     /// `None` where these are not executables of one machine, or cannot be read.
     pub fn read(old: Part<'a>, new: Part<'a>) -> Option<Self> {
-        let read = |part: &Part<'_>| Elf::read(part, &(0..part.size())).ok();
-        let (old_elf, new_elf) = (read(&old)?, read(&new)?);
-        let machine = old_elf.machine.filter(|_| old_elf.machine == new_elf.machine)?;
-        let parameters = new_elf.segments.to_parameters(&old_elf.segments);
+        let read = |part: &Part<'_>| Structure::read(part, &(0..part.size())).ok();
+        let (old_structure, new_structure) = (read(&old)?, read(&new)?);
+        let machine =
+            old_structure.machine.filter(|_| old_structure.machine == new_structure.machine)?;
+        let parameters = new_structure.segments.to_parameters(&old_structure.segments);
         let is_addressable = |part: &Part<'_>| u32::try_from(part.size()).is_ok();
         (is_addressable(&old) && is_addressable(&new)).then_some(Self {
             old,
             new,
-            old_elf,
-            new_elf,
+            old_structure,
+            new_structure,
             machine,
             parameters,
         })
@@ -90,8 +91,8 @@ impl<'a> LargePair<'a> {
 
     /// What the covers of a window say of where targets went.
     pub fn votes(&self, windows: &WindowPair, covers: &[RegionCover]) -> Option<Vec<Vote>> {
-        let old = labels(&self.old, &self.old_elf, &windows.old)?;
-        let new = labels(&self.new, &self.new_elf, &windows.new)?;
+        let old = labels(&self.old, &self.old_structure, &windows.old)?;
+        let new = labels(&self.new, &self.new_structure, &windows.new)?;
         let covers: Vec<_> = covers.iter().copied().map(RegionCover::to_bytes).collect();
         let narrow = |(old, new, weight): (u64, u64, u32)| {
             Some((u32::try_from(old).ok()?, u32::try_from(new).ok()?, weight))
@@ -101,7 +102,7 @@ impl<'a> LargePair<'a> {
 
     /// Where old targets went, by all votes and covers.
     pub fn elect(&self, covers: Vec<RegionCover>, votes: Vec<Vote>) -> Option<Labels> {
-        let segments = &self.old_elf.segments;
+        let segments = &self.old_structure.segments;
         let map = AddressMap::new(segments, &self.parameters, covers, 0).ok()?;
         let votes = sum(votes);
         let mut elected = Vec::new();
@@ -131,11 +132,11 @@ impl<'a> LargePair<'a> {
     ) -> Option<Vec<RegionCover>> {
         let plain = bytes(&self.new, &windows.new)?;
         let mut new = plain.clone();
-        for label in labels(&self.new, &self.new_elf, &windows.new)? {
+        for label in labels(&self.new, &self.new_structure, &windows.new)? {
             put(&mut new, &windows.new, &label, label.target);
         }
         let mut old = bytes(&self.old, &windows.old)?;
-        for label in labels(&self.old, &self.old_elf, &windows.old)? {
+        for label in labels(&self.old, &self.old_structure, &windows.old)? {
             put(&mut old, &windows.old, &label, elected.of(label.target));
         }
         in_file(&match_stand_ins(&old, &new, &plain, Effort::Default)?, windows)

@@ -1,27 +1,32 @@
 //! Executables: references predicted through the covers.
 //!
-//! When code moves, everything that refers to it changes: calls, jumps, tables of addresses. The decoder
+//! When code moves, everything that refers to it changes: calls, jumps, tables of addresses; when an object
+//! comes into a compiled module of Python, the numbers of all later ones. The decoder
 //! has the old file and all covers of the new one by it; it finds the references in the *old* bytes
 //! of each cover, looks up where the covers say that each target went, and spells the reference
 //! anew. What was sent for each is only how far that is from the truth.
 //!
 //! - [`Predictor`] makes the bytes, in the encoder and in the decoder.
-//! - `elf` reads the old file's headers; `tables`, `unwind` and `code` find the sites.
+//! - `structure` reads the old file's headers; `area_index` finds the sites, by `tables`, `unwind`, `code`
+//!   and `marshal`.
 //! - `cover_map`, `learned` and `address_map` say where old places are now.
 
 mod aarch64;
 mod address_map;
+mod area_index;
 mod arm;
 mod code;
 mod cover_map;
 mod elf;
 mod large;
 mod learned;
+mod marshal;
 mod plan;
 mod predictor;
 mod rematch;
 mod segments;
 mod site;
+mod structure;
 mod tables;
 mod trial;
 mod unwind;
@@ -45,6 +50,8 @@ pub enum Machine {
     Aarch64,
     /// ARM, 32-bit ELF, little-endian; Thumb-2 code.
     Arm,
+    /// CPython: compiled modules.
+    Python,
 }
 
 impl Machine {
@@ -54,12 +61,15 @@ impl Machine {
             Self::X86_64 => 1,
             Self::Aarch64 => 2,
             Self::Arm => 3,
+            Self::Python => 4,
         }
     }
 
     /// The machine of that number.
     pub fn of_id(id: u8) -> Option<Self> {
-        [Self::X86_64, Self::Aarch64, Self::Arm].into_iter().find(|machine| machine.id() == id)
+        [Self::X86_64, Self::Aarch64, Self::Arm, Self::Python]
+            .into_iter()
+            .find(|machine| machine.id() == id)
     }
 
     /// The machine of that `e_machine`, in a 64-bit file or a 32-bit one.
@@ -71,6 +81,11 @@ impl Machine {
             _ => None,
         }
     }
+}
+
+/// Whether a file that starts like this may hold references that are understood.
+pub fn may_refer(magic: [u8; 4]) -> bool {
+    magic == *b"\x7fELF" || marshal::is_module(magic)
 }
 
 /// A range of the region that is like a range of the old file. Both are shorter than 4 GiB.

@@ -1,7 +1,7 @@
 //! The encoder's side: whether references are worth predicting, and with which covers.
 
-use super::elf::Elf;
 use super::rematch::{References, rematch};
+use super::structure::Structure;
 use super::trial::{CoverCost, Trial};
 use super::{Machine, Predictor, RegionCover};
 use crate::byte_match::{ByteCover, cost, match_bytes, match_to_vote};
@@ -50,13 +50,15 @@ pub fn memory_bytes(old_bytes: u64, new_bytes: u64) -> u64 {
 /// Covers that pay the least are dropped until
 /// [`Predictor::memory_bytes`](super::Predictor::memory_bytes) is within `limit`.
 pub fn plan(old: &[u8], new: &[u8], limit: u64, effort: Effort) -> Option<Plan> {
-    let read = |bytes: &[u8]| Elf::read(&bytes, &(0..bytes.len() as u64)).ok();
-    let (old_elf, new_elf) = (read(old)?, read(new)?);
-    let machine = old_elf.machine.filter(|_| old_elf.machine == new_elf.machine)?;
-    let parameters = new_elf.segments.to_parameters(&old_elf.segments);
+    let read = |bytes: &[u8]| Structure::read(&bytes, &(0..bytes.len() as u64)).ok();
+    let (old_structure, new_structure) = (read(old)?, read(new)?);
+    let machine =
+        old_structure.machine.filter(|_| old_structure.machine == new_structure.machine)?;
+    let parameters = new_structure.segments.to_parameters(&old_structure.segments);
     let rest = limit.checked_sub(parameters.len() as u64)?;
     let most_covers = Predictor::most_covers(new.len() as u64, rest)?;
-    let references = References { old, new, old_elf: &old_elf, new_elf: &new_elf };
+    let references =
+        References { old, new, old_structure: &old_structure, new_structure: &new_structure };
     let first = Plan { machine, parameters, covers: match_to_vote(old, new, effort)? };
     match effort {
         Effort::Fast => at_first(old, new, &first, most_covers),

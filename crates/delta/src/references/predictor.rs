@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use super::address_map::AddressMap;
-use super::elf::{AreaKind, Elf};
+use super::area_index::{AreaIndex, Source};
 use super::learned::LearnedMap;
 use super::site::Site;
-use super::unwind::Checkpoints;
+use super::structure::Structure;
 use super::window::Window;
-use super::{Machine, ReferenceError, RegionCover, Residuals, code, tables};
+use super::{Machine, ReferenceError, RegionCover, Residuals};
 use crate::read_at::{ReadAt, ReadError};
 
 /// A cover is worked on in pieces of so many bytes, and what the last instruction of one has more.
@@ -41,8 +41,8 @@ pub struct Piece {
 #[derive(Debug)]
 pub struct Predictor {
     old: Range<u64>,
-    elf: Elf,
-    unwind: Option<Checkpoints>,
+    structure: Structure,
+    index: Option<AreaIndex>,
     map: AddressMap,
     /// The cover of the map at hand, and how much of it is done, or of the one that comes before it.
     cover: usize,
@@ -89,18 +89,18 @@ impl Predictor {
             return Err(ReferenceError::Old);
         }
         check(&covers, region_bytes, old.end - old.start)?;
-        let elf = Elf::read(origin, &old)?;
-        if elf.machine != Some(machine) {
+        let structure = Structure::read(origin, &old)?;
+        if structure.machine != Some(machine) {
             return Err(ReferenceError::Machine);
         }
-        let unwind = elf.areas.iter().find(|area| area.kind == AreaKind::Unwind);
-        let unwind = unwind.map(|area| Checkpoints::of(origin, &old, area)).transpose()?;
-        let map = AddressMap::new(&elf.segments, parameters, covers, region_bytes)?;
+        let indices = structure.areas.iter().map(|area| AreaIndex::of(origin, &old, area));
+        let index = indices.filter_map(Result::transpose).next().transpose()?;
+        let map = AddressMap::new(&structure.segments, parameters, covers, region_bytes)?;
         let (window, sites) = (Window::default(), Vec::new());
         Ok(Self {
             old,
-            elf,
-            unwind,
+            structure,
+            index,
             map,
             cover: 0,
             done: 0,
@@ -208,23 +208,16 @@ impl Predictor {
         range: Range<u64>,
         cover_end: u64,
     ) -> Result<(), ReadError> {
-        let first = self.elf.areas.partition_point(|area| area.range.end <= range.start);
-        for area in &self.elf.areas[first..] {
+        let source = Source { structure: &self.structure, origin, old: &self.old };
+        let first = self.structure.areas.partition_point(|area| area.range.end <= range.start);
+        for area in &self.structure.areas[first..] {
             if area.range.start >= range.end {
                 break;
             }
             let within = range.start.max(area.range.start)..range.end.min(area.range.end);
-            match (area.kind, &mut self.unwind) {
-                (AreaKind::Code, _) => {
-                    let end = area.range.end.min(cover_end);
-                    code::find(&self.elf, area, &self.window, &within, end, &mut self.sites);
-                }
-                (AreaKind::Unwind, Some(unwind)) => {
-                    let source = (origin, &self.old);
-                    unwind.find(source, area, &self.window, &within, &mut self.sites)?;
-                }
-                _ => tables::find(&self.elf, area, &self.window, &within, &mut self.sites),
-            }
+            let end = area.range.end.min(cover_end);
+            let index = self.index.as_mut();
+            source.find((area, index), &self.window, &within, end, &mut self.sites)?;
         }
         while self.sites.last().is_some_and(|site| site.end() > cover_end) {
             self.sites.pop();
@@ -265,7 +258,7 @@ mod tests {
         // A vector that grows takes twice its length.
         let sites = 2 * (PIECE_BYTES / 4) * size_of::<Site>() as u64;
         let pieces = 2 * (PIECE_BYTES + 256);
-        let parts = [Elf::MEMORY_BYTES, Checkpoints::MEMORY_BYTES, sites, pieces];
+        let parts = [Structure::MEMORY_BYTES, AreaIndex::MEMORY_BYTES, sites, pieces];
         let fixed = parts.iter().sum::<u64>() + ZeroedMap::MEMORY_BYTES + AddressMap::MEMORY_BYTES;
         assert!(fixed <= FIXED_BYTES, "{fixed}");
         const { assert!(AddressMap::BYTES_PER_COVER <= BYTES_PER_COVER) };

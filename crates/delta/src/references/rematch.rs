@@ -6,14 +6,14 @@
 
 use std::ops::Range;
 
+use super::RegionCover;
 use super::address_map::AddressMap;
-use super::elf::{AreaKind, Elf};
+use super::area_index::{AreaIndex, Source};
 use super::plan::Plan;
 use super::predictor::PIECE_BYTES;
 use super::site::{Form, Kind, Meaning, Site};
-use super::unwind::Checkpoints;
+use super::structure::{AreaKind, Structure};
 use super::window::Window;
-use super::{RegionCover, code, tables};
 use crate::byte_match::{ByteCover, match_stand_ins};
 use crate::effort::Effort;
 use crate::read_at::ReadAt;
@@ -22,8 +22,8 @@ use crate::read_at::ReadAt;
 pub(super) struct References<'a> {
     pub(super) old: &'a [u8],
     pub(super) new: &'a [u8],
-    pub(super) old_elf: &'a Elf,
-    pub(super) new_elf: &'a Elf,
+    pub(super) old_structure: &'a Structure,
+    pub(super) new_structure: &'a Structure,
 }
 
 /// A site that refers to an address.
@@ -50,13 +50,15 @@ pub(super) fn rematch(files: &References<'_>, first: &Plan, effort: Effort) -> O
 
 fn mask(files: &References<'_>, first: &Plan) -> Option<(Vec<u8>, Vec<u8>)> {
     let region_covers: Vec<_> = first.covers.iter().filter_map(RegionCover::of).collect();
-    let segments = &files.old_elf.segments;
-    let map = AddressMap::new(segments, &first.parameters, region_covers, 0).ok()?;
-    let old_labels = labels(&files.old, files.old_elf, &(0..files.old.len() as u64))?;
-    let new_labels = labels(&files.new, files.new_elf, &(0..files.new.len() as u64))?;
+    let segments = &files.old_structure.segments;
+    let mut map = AddressMap::new(segments, &first.parameters, region_covers, 0).ok()?;
+    let old_labels = labels(&files.old, files.old_structure, &(0..files.old.len() as u64))?;
+    let new_labels = labels(&files.new, files.new_structure, &(0..files.new.len() as u64))?;
     let is_site = site_bytes(files.old.len(), &old_labels);
-    let judge = Judge { files, map: &map, is_site };
+    let judge = Judge { files, map: &map, is_site: &is_site };
     let elected = elect(&first.covers, &old_labels, &new_labels, &judge);
+    elected.iter().for_each(|&(old, new, _)| map.place_zeroed(old, new));
+    let judge = Judge { files, map: &map, is_site: &is_site };
 
     let mut new = files.new.to_vec();
     new_labels.iter().for_each(|label| put(&mut new, label.at as usize, label, label.target));
@@ -71,29 +73,25 @@ fn mask(files: &References<'_>, first: &Plan) -> Option<(Vec<u8>, Vec<u8>)> {
 }
 
 /// All sites in a range of a file that refer to an address, in order.
-pub(super) fn labels(file: &dyn ReadAt, elf: &Elf, range: &Range<u64>) -> Option<Vec<Label>> {
+pub(super) fn labels(
+    file: &dyn ReadAt,
+    structure: &Structure,
+    range: &Range<u64>,
+) -> Option<Vec<Label>> {
     let whole = 0..file.size();
+    let source = Source { structure, origin: file, old: &whole };
     let (mut labels, mut sites, mut window) = (Vec::new(), Vec::new(), Window::default());
-    for area in &elf.areas {
+    for area in &structure.areas {
         if area.kind > AreaKind::SectionHeaders {
-            let unwind = area.kind == AreaKind::Unwind;
-            let mut unwind =
-                unwind.then(|| Checkpoints::of(file, &whole, area)).transpose().ok()?;
+            let mut index = AreaIndex::of(file, &whole, area).ok()?;
             let end = area.range.end.min(range.end);
             let mut at = area.range.start.max(range.start);
             while at < end {
                 let range = at..(at + PIECE_BYTES).min(end);
                 sites.clear();
                 window.read(file, &whole, &range).ok()?;
-                match &mut unwind {
-                    _ if area.kind == AreaKind::Code => {
-                        code::find(elf, area, &window, &range, end, &mut sites);
-                    }
-                    Some(unwind) => {
-                        unwind.find((file, &whole), area, &window, &range, &mut sites).ok()?;
-                    }
-                    None => tables::find(elf, area, &window, &range, &mut sites),
-                }
+                let area = (area, index.as_mut());
+                source.find(area, &window, &range, end, &mut sites).ok()?;
                 at = sites.last().map_or(range.end, |site| range.end.max(site.end()));
                 labels.extend(sites.iter().filter_map(Label::of));
             }
@@ -124,7 +122,7 @@ impl Label {
     /// How much a pair of such sites says about their targets.
     fn weight(&self) -> u32 {
         match self.kind {
-            Kind::Call | Kind::Jump | Kind::CodeData => 10,
+            Kind::Call | Kind::Jump | Kind::CodeData | Kind::Object => 10,
             Kind::Word => 3,
             _ => 1,
         }
@@ -154,7 +152,7 @@ fn site_bytes(length: usize, labels: &[Label]) -> Vec<u8> {
 struct Judge<'a> {
     files: &'a References<'a>,
     map: &'a AddressMap,
-    is_site: Vec<u8>,
+    is_site: &'a [u8],
 }
 
 /// The weight of a cover that agrees with all bytes at the target.

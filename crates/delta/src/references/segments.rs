@@ -66,9 +66,12 @@ impl Segments {
         self.0.iter().enumerate().find(|(_, segment)| holds(segment))
     }
 
-    /// Says these segments, those of the old file being known.
+    /// Says these segments, those of the old file being known. Nothing where they are the same.
     pub(super) fn to_parameters(&self, old: &Segments) -> Vec<u8> {
         let mut out = Vec::new();
+        if self == old {
+            return out;
+        }
         varint::put(&mut out, PARAMETERS_VERSION);
         varint::put(&mut out, self.0.len() as u64);
         for (i, segment) in self.0.iter().enumerate() {
@@ -86,6 +89,9 @@ impl Segments {
         mut parameters: &[u8],
         old: &Segments,
     ) -> Result<Self, ReferenceError> {
+        if parameters.is_empty() {
+            return Ok(old.clone());
+        }
         let bytes = &mut parameters;
         let mut next = || varint::take(bytes).ok_or(ReferenceError::Parameters);
         if next()? != PARAMETERS_VERSION {

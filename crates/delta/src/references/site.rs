@@ -57,6 +57,8 @@ pub(super) enum Kind {
     UnwindLink,
     UnwindLength,
     Header,
+    Object,
+    Line,
 }
 
 impl Kind {
@@ -64,8 +66,10 @@ impl Kind {
         match self {
             Self::Call | Self::Jump => Group::Branches,
             Self::CodeData => Group::Data,
-            Self::Word | Self::Dynamic | Self::Relocation | Self::Symbol => Group::Pointers,
-            Self::SymbolSize | Self::UnwindLength => Group::Lengths,
+            Self::Word | Self::Dynamic | Self::Relocation | Self::Symbol | Self::Object => {
+                Group::Pointers
+            }
+            Self::SymbolSize | Self::UnwindLength | Self::Line => Group::Lengths,
             Self::UnwindIndex | Self::Unwind | Self::UnwindLink => Group::Unwind,
             Self::Header => Group::Headers,
         }

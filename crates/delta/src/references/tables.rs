@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use super::Machine;
-use super::elf::{Area, AreaKind, Elf, Layout};
+use super::elf::Layout;
 use super::site::{Form, Kind, Meaning, Site, sign_extend};
+use super::structure::{Area, AreaKind, Structure};
 use super::window::Window;
 
 /// Relocations whose addend is an address: `RELATIVE` and `IRELATIVE`.
@@ -12,7 +13,7 @@ fn is_relative(machine: Option<Machine>, kind: u64) -> bool {
     match machine {
         Some(Machine::X86_64) => matches!(kind, 8 | 37),
         Some(Machine::Aarch64) => matches!(kind, 1027 | 1032),
-        Some(Machine::Arm) | None => false,
+        Some(Machine::Arm | Machine::Python) | None => false,
     }
 }
 
@@ -25,13 +26,13 @@ const STT_TLS: u8 = 6;
 
 /// Finds the sites of a table that start in `range`, in order.
 pub(super) fn find(
-    elf: &Elf,
+    structure: &Structure,
     area: &Area,
     window: &Window,
     range: &Range<u64>,
     sites: &mut Vec<Site>,
 ) {
-    let layout = elf.layout();
+    let layout = structure.layout();
     let word = layout.word();
     let (entry_bytes, first) = match area.kind {
         AreaKind::FileHeader => (layout.file_header, 0),
@@ -43,7 +44,7 @@ pub(super) fn find(
         AreaKind::Words => (word, area.address.wrapping_neg() & (word - 1)),
         AreaKind::UnwindIndex => (4, 0),
         AreaKind::ArmUnwindIndex => (8, 0),
-        AreaKind::Code | AreaKind::Unwind => return,
+        AreaKind::Code | AreaKind::Unwind | AreaKind::Objects => return,
     };
     let origin = area.origin + first;
     // The entry that has the first byte of the range, or the first entry.
@@ -55,14 +56,14 @@ pub(super) fn find(
                 sites.push(site);
             }
         };
-        let entry = Entry { elf, area, window, at };
+        let entry = Entry { structure, area, window, at };
         entry.sites(put);
         at += entry_bytes;
     }
 }
 
 struct Entry<'a> {
-    elf: &'a Elf,
+    structure: &'a Structure,
     area: &'a Area,
     window: &'a Window,
     at: u64,
@@ -81,12 +82,12 @@ impl Entry<'_> {
             AreaKind::Words => self.word(put),
             AreaKind::UnwindIndex => self.unwind_index(put),
             AreaKind::ArmUnwindIndex => self.arm_unwind_index(put),
-            AreaKind::Code | AreaKind::Unwind => None,
+            AreaKind::Code | AreaKind::Unwind | AreaKind::Objects => None,
         };
     }
 
     fn layout(&self) -> &'static Layout {
-        self.elf.layout()
+        self.structure.layout()
     }
 
     /// An address, or a number as long as one.
@@ -95,7 +96,7 @@ impl Entry<'_> {
     }
 
     fn site(&self, offset: u64, kind: Kind, meaning: Meaning) -> Site {
-        let form = if self.elf.is_wide { Form::Word64 } else { Form::Unsigned32 };
+        let form = if self.structure.is_wide { Form::Word64 } else { Form::Unsigned32 };
         Site { at: self.at + offset, form, kind, meaning }
     }
 
@@ -149,8 +150,8 @@ impl Entry<'_> {
     fn relocation(&self, mut put: impl FnMut(Site)) -> Option<()> {
         put(self.absolute(0, Kind::Relocation, self.number(0)?));
         // A 32-bit file has addends in the places that are relocated.
-        let kind = self.number(8).filter(|_| self.elf.is_wide)? & 0xffff_ffff;
-        if is_relative(self.elf.machine, kind) {
+        let kind = self.number(8).filter(|_| self.structure.is_wide)? & 0xffff_ffff;
+        if is_relative(self.structure.machine, kind) {
             put(self.absolute(16, Kind::Relocation, self.number(16)?));
         }
         Some(())
@@ -160,7 +161,7 @@ impl Entry<'_> {
         let [value_at, size_at, kind_at] = self.layout().symbol_fields;
         let (value, size) = (self.number(value_at)?, self.number(size_at)?);
         let is_place = self.window.u8(self.at + kind_at)? & 15 != STT_TLS;
-        if value == 0 || !is_place || !self.elf.segments.is_mapped(value) {
+        if value == 0 || !is_place || !self.structure.segments.is_mapped(value) {
             return None;
         }
         put(self.absolute(value_at, Kind::Symbol, value));
@@ -209,8 +210,8 @@ impl Entry<'_> {
     }
 
     fn is_pointer(&self, value: u64) -> bool {
-        let least = if self.elf.is_fixed { MIN_FIXED_POINTER } else { MIN_POINTER };
-        value >= least && self.elf.segments.is_mapped(value)
+        let least = if self.structure.is_fixed { MIN_FIXED_POINTER } else { MIN_POINTER };
+        value >= least && self.structure.segments.is_mapped(value)
     }
 
     /// A search table of four-byte distances from its own start, after four bytes that say so.

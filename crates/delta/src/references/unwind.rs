@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::elf::Area;
 use super::site::{Form, Kind, Meaning, Site, sign_extend};
+use super::structure::Area;
 use super::window::Window;
 use crate::read_at::{ReadAt, ReadError};
 

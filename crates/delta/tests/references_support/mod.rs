@@ -73,6 +73,7 @@ impl ElfBuilder {
             Machine::X86_64 => (62, true),
             Machine::Aarch64 => (183, true),
             Machine::Arm => (40, false),
+            Machine::Python => unreachable!("it has no ELF files"),
         };
         let [file_header, program_header, section_header] =
             if is_wide { [64, 56, 64] } else { [52, 32, 40] };
