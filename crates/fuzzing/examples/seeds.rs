@@ -223,7 +223,15 @@ impl Seeds {
         let covers = [[0, 0, 0x1400], [0x1410, 0x1400, 0x800], [0x1c20, 0x1c00, last]];
         let covers: Vec<u8> = covers.iter().flatten().flat_map(|n: &u16| n.to_le_bytes()).collect();
         let parameters = [&[18, 0, 4][..], &[0; 16]].concat();
-        self.write("references", "library", &[&[1, 3][..], &covers, &parameters, &old].concat())
+        let library = [&[1, 3][..], &covers, &parameters, &old].concat();
+        self.write("references", "library", &library)?;
+
+        // A module of Python in two covers, whose segments are always the same: without parameters.
+        let old = self.read("modules/3.11.old.pyc")?;
+        let last = u16::try_from(old.len() - 0x900).map_err(io::Error::other)?;
+        let covers = [[0, 0, 0x800], [0x840, 0x900, last]];
+        let covers: Vec<u8> = covers.iter().flatten().flat_map(|n: &u16| n.to_le_bytes()).collect();
+        self.write("references", "module", &[&[4, 2][..], &covers, &[0], &old].concat())
     }
 
     fn tars(&self) -> io::Result<()> {

@@ -1,4 +1,5 @@
-//! Executables with covers that are told where they come, beside those of the map.
+//! Executables in native deltas: with covers that are told where they come, beside those of the map, and
+//! compiled modules of Python.
 
 // A slice is unsized and cannot become a trait object.
 #![allow(clippy::ptr_arg)]
@@ -155,13 +156,58 @@ fn the_vector_of_the_specification_is_read() {
     assert_eq!((references.covers.len(), references.unmapped.len()), (2, 2));
 }
 
-/// Writes the vector anew: only for a new version of the format.
+/// Two versions of a module, and what their delta is made of.
+fn module() -> (Vec<u8>, Vec<u8>, Content) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/modules");
+    let read = |name: &str| std::fs::read(format!("{folder}/3.11.{name}.pyc")).unwrap();
+    let (old, new) = (tar_of(&read("old")), tar_of(&read("new")));
+    let content = matched(&old, &new, 1 << 20, Effort::Default);
+    (old, new, content)
+}
+
+#[test]
+fn a_module_of_python_is_a_region() {
+    let (old, new, content) = module();
+    let [Region { transform: Transform::References(references), .. }] = &content.regions[..] else {
+        panic!("{content:?}")
+    };
+    assert_eq!(references.machine, Machine::Python);
+    let delta = delta_of(&old, &new, &content);
+    let (made, noted) = apply(&delta, &old);
+    assert!(made == new);
+    assert_eq!(noted.regions, content.regions);
+    let plain = delta_of(&old, &new, &matched(&old, &new, 0, Effort::Default));
+    assert!(delta.len() + 32 < plain.len(), "{} {}", delta.len(), plain.len());
+}
+
+#[test]
+fn the_vector_of_a_module_is_read() {
+    let read = |name: &str| std::fs::read(format!("{VECTOR}/{name}")).unwrap();
+    let (made, content) = apply(&read("module-delta.silt"), &read("module-base"));
+    assert!(made == read("module-target"));
+    let Transform::References(references) = &content.regions[0].transform else {
+        panic!("{content:?}")
+    };
+    assert_eq!((references.machine, references.parameters.len()), (Machine::Python, 0));
+}
+
+/// Writes the vectors anew: only for a new version of the format.
 #[test]
 #[ignore = "writes testdata"]
-fn write_the_vector() {
+fn write_the_vectors() {
     let (old, new, delta) = vector();
-    for (name, bytes) in [("delta.silt", delta), ("base", old), ("target", new)] {
-        std::fs::write(format!("{VECTOR}/covers-{name}"), bytes).unwrap();
+    let (old_module, new_module, content) = module();
+    let module_delta = delta_of(&old_module, &new_module, &content);
+    let files = [
+        ("covers-delta.silt", delta),
+        ("covers-base", old),
+        ("covers-target", new),
+        ("module-delta.silt", module_delta),
+        ("module-base", old_module),
+        ("module-target", new_module),
+    ];
+    for (name, bytes) in files {
+        std::fs::write(format!("{VECTOR}/{name}"), bytes).unwrap();
     }
 }
 
@@ -172,6 +218,20 @@ fn tar_of(contents: &[u8]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     builder.append_data(&mut header, "program", contents).unwrap();
     builder.into_inner().unwrap()
+}
+
+/// How a layer is matched with another in little memory.
+fn matched(old: &Vec<u8>, new: &Vec<u8>, region_bytes: u64, effort: Effort) -> Content {
+    let index = FileIndex::build(&[old as &dyn ReadAt], &[new]).unwrap();
+    let options = MatchOptions {
+        // The lists of files take some of it.
+        memory_bytes: (14 << 20) + 512,
+        aim: Aim::Differences,
+        region_bytes,
+        largest_region_bytes: region_bytes,
+        effort,
+    };
+    match_layer(new, &index, &options).unwrap()
 }
 
 /// An executable that the memory is not enough for is worked on in windows, and its references are
@@ -203,26 +263,13 @@ fn a_large_executable_is_predicted_in_little_memory() {
         }
     }
     let (old, new) = (tar_of(&elf(old_code)), tar_of(&elf(new_code)));
-    let matched = |region_bytes: u64, effort| {
-        let index = FileIndex::build(&[&old as &dyn ReadAt], &[&new]).unwrap();
-        let aim = Aim::Differences;
-        let options = MatchOptions {
-            // The lists of files take some of it.
-            memory_bytes: (14 << 20) + 512,
-            aim,
-            region_bytes,
-            largest_region_bytes: region_bytes,
-            effort,
-        };
-        match_layer(&new, &index, &options).unwrap()
-    };
     for effort in [Effort::Fast, Effort::Default] {
-        let content = matched(5 << 20, effort);
+        let content = matched(&old, &new, 5 << 20, effort);
         let [region] = &content.regions[..] else { panic!("{:?}", content.regions.len()) };
         assert!(region.resident_bytes() <= 5 << 20);
         let delta = delta_of(&old, &new, &content);
         assert!(apply(&delta, &old).0 == new);
-        let plain = delta_of(&old, &new, &matched(0, effort));
+        let plain = delta_of(&old, &new, &matched(&old, &new, 0, effort));
         assert!(delta.len() * 16 < plain.len(), "{} {}", delta.len(), plain.len());
     }
 }
