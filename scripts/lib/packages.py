@@ -8,31 +8,58 @@ import tarfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from siltrun import need_programs
 
 BUILT_AT = {"old": 1717000000, "new": 1722000000}       # seconds since the epoch
-SUITES = {"old": "bookworm", "new": "bookworm-security"}
+UPDATE = ("bookworm", "bookworm-security")
+UPGRADE = ("bookworm", "trixie")
+KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 @dataclass(frozen=True)
 class Debian:
-    """Packages of Debian; where they are `updated`, the newer image has those of the security suite."""
+    """Packages of Debian, for the older image of the first suite and for the newer one of the second; without suites,
+    the same for both. Those of an architecture that is named are found without what this system's apt knows."""
     packages: tuple
-    is_updated: bool = True
+    suites: tuple = UPDATE
+    architecture: str = ""
 
     def fetch(self, side, cache):
-        suite = f"/{SUITES[side]}" if self.is_updated else ""
-        wanted = [package + suite for package in self.packages]
+        suite = f"/{self.suites[side == 'new']}" if self.suites else ""
+        architecture = f":{self.architecture}" if self.architecture else ""
+        wanted = [package + architecture + suite for package in self.packages]
+        environment = dict(os.environ)
+        if self.architecture:
+            environment["APT_CONFIG"] = str(self.lists(cache.parent.parent / f"apt-{self.architecture}"))
         return download(cache, wanted, ["apt-get", "-qq", "-o", "APT::Sandbox::User=root",
-                                        "-o", "Acquire::Retries=3", "download", *wanted])
+                                        "-o", "Acquire::Retries=3", "download", *wanted], environment)
+
+    def lists(self, folder):
+        """The configuration of an apt that has the lists of both suites in `folder`."""
+        for name in ("lists/partial", "cache/archives/partial"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        sources, config = folder / "sources.list", folder / "apt.conf"
+        archives = {"bookworm-security": "debian-security"}
+        text = "".join(f"deb [signed-by={KEYS}] http://deb.debian.org/{archives.get(x, 'debian')} {x} main\n"
+                       for x in self.suites)
+        if not sources.exists() or sources.read_text() != text:
+            (folder / "status").touch()
+            config.write_text(f'''Dir::Etc::sourcelist "{sources}"; Dir::Etc::sourceparts "-";
+Dir::State "{folder}"; Dir::State::status "{folder}/status"; Dir::Cache "{folder}/cache";
+APT::Architecture "{self.architecture}"; APT::Architectures {{"{self.architecture}";}}; Acquire::Languages "none";
+''')
+            sources.write_text(text)
+            run(["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "update"], folder, dict(os.environ, APT_CONFIG=str(config)))
+        return config
 
     def unpack(self, files, tree, side):
         for file in files:
             subprocess.run(["dpkg-deb", "-x", file, tree], check=True)
 
     def versions(self, files):
-        return [" ".join(file.name.split("_")[:2]) for file in files]
+        return [" ".join(unquote(file.name).split("_")[:2]) for file in files]
 
 
 @dataclass(frozen=True)
@@ -132,15 +159,19 @@ class Code:
         return []
 
 
-def download(cache, wanted, command):
+def run(command, folder, environment):
+    if subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL).returncode:
+        sys.exit(f"{Path(sys.argv[0]).name}: failed: {' '.join(command)}\n"
+                 "hint: the first run needs a network, and Debian's package lists (scripts/setup lists)")
+
+
+def download(cache, wanted, command, environment=None):
     """The files that `command` fetches; those of an earlier time, when a list beside them says that they are the same."""
     stamp, text = cache / "wanted.txt", "\n".join(wanted)
     if not stamp.exists() or stamp.read_text() != text:
         print(f"  downloading {' '.join(wanted)}", flush=True)
         shutil.rmtree(cache, ignore_errors=True)
         cache.mkdir(parents=True)
-        if subprocess.run(command, cwd=cache, stdout=subprocess.DEVNULL).returncode:
-            sys.exit(f"{Path(sys.argv[0]).name}: {Path(command[0]).name} could not get {' '.join(wanted)}\n"
-                     "hint: the first run needs a network, and Debian's package lists (scripts/setup lists)")
+        run(command, cache, environment)
         stamp.write_text(text)
     return sorted(path for path in cache.iterdir() if path != stamp)
