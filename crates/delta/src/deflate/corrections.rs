@@ -185,13 +185,13 @@ fn put_lengths(predicted: &Trees, actual: &Trees, out: &mut Vec<u8>) {
     varint::put(out, equal);
 }
 
-/// Writes the stream of `expected_bytes` that holds `plain`, corrected.
+/// Writes the stream of `expected_bytes` that holds `plain`, corrected; how many places were looked at.
 pub(super) fn apply(
     plain: &[u8],
     corrections: &[u8],
     expected_bytes: u64,
     out: &mut dyn Write,
-) -> Result<(), RecreateError> {
+) -> Result<u64, RecreateError> {
     let mut rest = corrections;
     let settings = take_settings(&mut rest).ok_or(wrong("they have no settings"))?;
     let mut recreation = Recreation {
@@ -207,7 +207,8 @@ pub(super) fn apply(
     if !is_whole {
         return Err(wrong("they end the stream before its content ends"));
     }
-    recreation.out.finish()
+    recreation.out.finish()?;
+    Ok(recreation.predictor.steps())
 }
 
 fn take_settings(rest: &mut &[u8]) -> Option<Settings> {

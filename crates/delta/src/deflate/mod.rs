@@ -30,6 +30,8 @@ pub struct Analysed {
     pub corrections: Vec<u8>,
     /// Its length.
     pub compressed_bytes: usize,
+    /// What making it again takes: places that are looked at for matches.
+    pub steps: u64,
 }
 
 /// What [`analyse`] takes on.
@@ -74,8 +76,9 @@ pub fn analyse(compressed: &[u8], limits: &AnalyseLimits) -> Option<Analysed> {
     let Parsed { plain, tokens, compressed_bytes, .. } = parsed;
     drop(tokens);
     let mut check = Check { rest: &compressed[..compressed_bytes] };
-    recreate(&plain, &corrections, compressed_bytes as u64, &mut check).ok()?;
-    Some(Analysed { plain, corrections, compressed_bytes })
+    let expected_bytes = compressed_bytes as u64;
+    let steps = recreate_counting(&plain, &corrections, expected_bytes, &mut check).ok()?;
+    Some(Analysed { plain, corrections, compressed_bytes, steps })
 }
 
 /// An upper bound of the memory that [`analyse`] takes, its result included.
@@ -94,6 +97,16 @@ pub fn recreate(
     compressed_bytes: u64,
     out: &mut dyn Write,
 ) -> Result<(), RecreateError> {
+    recreate_counting(plain, corrections, compressed_bytes, out).map(drop)
+}
+
+/// The same; how many places were looked at for matches.
+fn recreate_counting(
+    plain: &[u8],
+    corrections: &[u8],
+    compressed_bytes: u64,
+    out: &mut dyn Write,
+) -> Result<u64, RecreateError> {
     match corrections.split_first() {
         Some((&ENGINE, corrections)) => {
             corrections::apply(plain, corrections, compressed_bytes, out)

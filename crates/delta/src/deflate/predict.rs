@@ -116,6 +116,8 @@ pub(super) struct Predictor<'a> {
     found: Option<Token>,
     /// The match one byte further on, where that is why a literal was predicted.
     ahead: Option<Token>,
+    /// Places that were looked at so far.
+    steps: u64,
 }
 
 impl<'a> Predictor<'a> {
@@ -133,6 +135,7 @@ impl<'a> Predictor<'a> {
             position: 0,
             found: None,
             ahead: None,
+            steps: 0,
         }
     }
 
@@ -143,6 +146,11 @@ impl<'a> Predictor<'a> {
     /// Where the next token starts.
     pub(super) fn position(&self) -> usize {
         self.position
+    }
+
+    /// Places that were looked at so far: what predicting takes is about in proportion to these.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// Bytes that are not in a token yet.
@@ -236,11 +244,12 @@ impl<'a> Predictor<'a> {
         (!is_dropped).then_some(token)
     }
 
-    fn longest(&self, at: usize, least: usize, left: usize) -> Option<(usize, usize)> {
-        let mut chain = self.effort.chain;
+    fn longest(&mut self, at: usize, least: usize, left: usize) -> Option<(usize, usize)> {
+        let mut most = self.effort.chain;
         if least >= self.effort.good_length {
-            chain /= 4;
+            most /= 4;
         }
+        let mut chain = most;
         let nice_length = self.effort.nice_length.min(left);
         let here = &self.plain[at..at + left.min(MAX_MATCH)];
         let limit = u32::try_from(at.saturating_sub(MAX_DISTANCE)).ok()?;
@@ -273,6 +282,7 @@ impl<'a> Predictor<'a> {
             }
             candidate -= distance;
         }
+        self.steps += (most - chain) as u64;
         best.map(|best| (best, length))
     }
 }

@@ -63,9 +63,22 @@ impl AddressMap {
         self.by_old.map(&self.covers, offset)
     }
 
+    /// Looks up what a site refers to, once for [`predict`](Self::predict) and [`learn`](Self::learn).
+    pub(super) fn look_up(&self, site: &Site) -> Option<Target> {
+        let old = site.meaning.target()?;
+        Some(Target { old, by_covers: self.by_covers(old) })
+    }
+
     /// Predicts what stands at `place` of the region for a site whose old bytes are `bytes`.
-    pub(super) fn predict(&self, site: &Site, place: u64, bytes: u64) -> Prediction {
-        let operand = self.operand(site, place).unwrap_or_else(|| site.form.operand(bytes));
+    pub(super) fn predict(
+        &self,
+        site: &Site,
+        target: Option<&Target>,
+        place: u64,
+        bytes: u64,
+    ) -> Prediction {
+        let operand = self.operand(site, target, place);
+        let operand = operand.unwrap_or_else(|| site.form.operand(bytes));
         Prediction {
             place,
             width: site.form.width(),
@@ -75,15 +88,16 @@ impl AddressMap {
         }
     }
 
-    fn operand(&self, site: &Site, place: u64) -> Option<u64> {
+    fn operand(&self, site: &Site, target: Option<&Target>, place: u64) -> Option<u64> {
         let base = || self.base(site, place);
+        let target = || self.place_of(target?);
         Some(match site.meaning {
-            Meaning::Relative { target, .. }
-            | Meaning::Based { target, .. }
-            | Meaning::Absolute { target } => self.map(target)?.wrapping_sub(base()?),
-            Meaning::Page { target } => (self.map(target)? & !PAGE).wrapping_sub(base()?),
-            Meaning::PageOffset { target } => self.map(target)? & PAGE,
-            Meaning::Backward { target } => base()?.wrapping_sub(self.map(target)?),
+            Meaning::Relative { .. } | Meaning::Based { .. } | Meaning::Absolute { .. } => {
+                target()?.wrapping_sub(base()?)
+            }
+            Meaning::Page { .. } => (target()? & !PAGE).wrapping_sub(base()?),
+            Meaning::PageOffset { .. } => target()? & PAGE,
+            Meaning::Backward { .. } => base()?.wrapping_sub(target()?),
             Meaning::Length { start, end } => self.length(start, end)?,
             Meaning::FileOffset(offset) => {
                 self.map_offset(offset.saturating_sub(1)).offset.wrapping_add(1)
@@ -124,24 +138,31 @@ impl AddressMap {
         self.learned.get(address).or_else(|| self.by_covers(address).map(|mapped| mapped.address))
     }
 
+    fn place_of(&self, target: &Target) -> Option<u64> {
+        let by_covers = target.by_covers.map(|mapped| mapped.address);
+        self.learned.get(target.old).or(by_covers)
+    }
+
     /// Where an old address went, by the covers and the segments alone.
     fn by_covers(&self, address: u64) -> Option<MappedAddress> {
         if let Some(offset) = self.old.offset_of(address) {
             let mapped = self.map_offset(offset);
             let (is_exact, in_file) = (mapped.is_exact, true);
             let address = self.new.address_of(mapped.offset)?;
-            return Some(MappedAddress { address, is_exact, in_file });
+            return Some(MappedAddress { address, is_exact, in_file, is_zeroed: false });
         }
-        let zeroed = |address| MappedAddress { address, is_exact: false, in_file: false };
+        let (is_exact, in_file) = (false, false);
+        let zeroed = |address, is_zeroed| MappedAddress { address, is_exact, in_file, is_zeroed };
         if let Some((number, old)) = self.old.around(address) {
             let file_end = old.address.wrapping_add(old.file_bytes);
             let end = old.address.wrapping_add(old.memory_bytes);
-            if let Some(address) = self.zeroed.map(address, file_end, end) {
-                return Some(zeroed(address));
+            if let Some((address, is_itself)) = self.zeroed.map(address, file_end, end) {
+                return Some(zeroed(address, is_itself));
             }
             let new = self.new.0.get(number)?;
             let new_end = new.address.wrapping_add(new.file_bytes);
-            return Some(zeroed(address.wrapping_sub(file_end).wrapping_add(new_end)));
+            let moved = address.wrapping_sub(file_end).wrapping_add(new_end);
+            return Some(zeroed(moved, false));
         }
         None
     }
@@ -170,28 +191,23 @@ impl AddressMap {
         }
     }
 
-    /// Takes in what stands at `place` for `site`.
-    pub(super) fn learn(&mut self, site: &Site, place: u64, actual: u64) {
-        let old = match site.meaning {
-            Meaning::Relative { target, .. }
-            | Meaning::Backward { target }
-            | Meaning::Based { target, .. }
-            | Meaning::PageOffset { target }
-            | Meaning::Absolute { target } => target,
-            Meaning::Page { target } => return self.learn_page(site, place, target, actual),
-            Meaning::Length { .. } | Meaning::FileOffset(_) => return,
-        };
+    /// Takes in what stands at `place` for `site`. Nothing was learned since its target was looked up.
+    pub(super) fn learn(&mut self, site: &Site, target: Option<&Target>, place: u64, actual: u64) {
+        let Some(&Target { old, by_covers }) = target else { return };
+        if let Meaning::Page { target } = site.meaning {
+            return self.learn_page(site, place, target, actual);
+        }
         let Some(base) = self.base(site, place) else { return };
         let operand = site.form.operand(actual);
         let new = match site.meaning {
             Meaning::Backward { .. } => base.wrapping_sub(operand),
             _ => base.wrapping_add(operand),
         };
-        let by_covers = self.by_covers(old);
-        if !by_covers.is_some_and(|mapped| mapped.in_file) {
+        let agrees = by_covers.is_some_and(|mapped| mapped.address == new);
+        let is_remembered = agrees && by_covers.is_some_and(|mapped| mapped.is_zeroed);
+        if !is_remembered && !by_covers.is_some_and(|mapped| mapped.in_file) {
             self.zeroed.set(old, new);
         }
-        let agrees = by_covers.is_some_and(|mapped| mapped.address == new);
         if !by_covers.is_some_and(|mapped| mapped.is_exact) {
             if !agrees || self.learned.get(old).is_some() {
                 self.learned.set(old, new, true);
@@ -213,6 +229,14 @@ fn page_slot(address: u64) -> usize {
     usize::try_from((address >> 12) % PAGES as u64).unwrap_or(0)
 }
 
+/// What a site refers to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target {
+    /// Its address in the old file.
+    old: u64,
+    by_covers: Option<MappedAddress>,
+}
+
 /// An address in the new file.
 #[derive(Debug, Clone, Copy)]
 struct MappedAddress {
@@ -221,4 +245,6 @@ struct MappedAddress {
     is_exact: bool,
     /// Whether the file has bytes there.
     in_file: bool,
+    /// Whether the zeroed map has it itself.
+    is_zeroed: bool,
 }

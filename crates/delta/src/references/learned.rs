@@ -90,13 +90,13 @@ impl ZeroedMap {
     }
 
     /// Where `old` is if it moved with its nearest neighbour below, or else above, of those from
-    /// `first` to `last`.
-    pub(super) fn map(&self, old: u64, first: u64, last: u64) -> Option<u64> {
+    /// `first` to `last`; and whether that is itself.
+    pub(super) fn map(&self, old: u64, first: u64, last: u64) -> Option<(u64, bool)> {
         let after = self.pairs.partition_point(|pair| pair.0 <= old);
         let below = after.checked_sub(1).map(|i| self.pairs[i]).filter(|pair| pair.0 >= first);
         let above = self.pairs.get(after).copied().filter(|pair| pair.0 <= last);
         let (key, new) = below.or(above)?;
-        Some(old.wrapping_sub(key).wrapping_add(new))
+        Some((old.wrapping_sub(key).wrapping_add(new), key == old))
     }
 }
 
@@ -122,9 +122,10 @@ mod tests {
         let mut map = ZeroedMap::default();
         map.set(100, 1100);
         map.set(300, 1200);
-        assert_eq!(map.map(310, 90, 400), Some(1210));
-        assert_eq!(map.map(299, 90, 400), Some(1299));
-        assert_eq!(map.map(95, 90, 400), Some(1095));
+        assert_eq!(map.map(310, 90, 400), Some((1210, false)));
+        assert_eq!(map.map(300, 90, 400), Some((1200, true)));
+        assert_eq!(map.map(299, 90, 400), Some((1299, false)));
+        assert_eq!(map.map(95, 90, 400), Some((1095, false)));
         assert_eq!(map.map(310, 400, 500), None);
     }
 }

@@ -186,10 +186,12 @@ impl Predictor {
             let Some(bytes) = out.get_mut(from..from.saturating_add(width)) else { continue };
             let mut old_bytes = [0; 8];
             old_bytes[..width].copy_from_slice(bytes);
-            let prediction = self.map.predict(site, place, u64::from_le_bytes(old_bytes));
+            let target = self.map.look_up(site);
+            let old_bytes = u64::from_le_bytes(old_bytes);
+            let prediction = self.map.predict(site, target.as_ref(), place, old_bytes);
             let actual = residuals.actual(&prediction)?;
             bytes.copy_from_slice(&actual.to_le_bytes()[..width]);
-            self.map.learn(site, place, actual);
+            self.map.learn(site, target.as_ref(), place, actual);
         }
         let piece = Piece { target, length, cover: self.cover };
         self.done = self.done.saturating_add(u32::try_from(length).unwrap_or(u32::MAX));

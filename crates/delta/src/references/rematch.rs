@@ -11,7 +11,7 @@ use super::address_map::AddressMap;
 use super::area_index::{AreaIndex, Source};
 use super::plan::Plan;
 use super::predictor::PIECE_BYTES;
-use super::site::{Form, Kind, Meaning, Site};
+use super::site::{Form, Kind, Site};
 use super::structure::{AreaKind, Structure};
 use super::window::Window;
 use crate::byte_match::{ByteCover, match_stand_ins};
@@ -102,15 +102,7 @@ pub(super) fn labels(
 
 impl Label {
     fn of(site: &Site) -> Option<Self> {
-        let target = match site.meaning {
-            Meaning::Relative { target, .. }
-            | Meaning::Backward { target }
-            | Meaning::Based { target, .. }
-            | Meaning::Page { target }
-            | Meaning::PageOffset { target }
-            | Meaning::Absolute { target } => target,
-            Meaning::Length { .. } | Meaning::FileOffset(_) => return None,
-        };
+        let target = site.meaning.target()?;
         let at = u32::try_from(site.at).ok()?;
         Some(Self { target, at, form: site.form, kind: site.kind })
     }

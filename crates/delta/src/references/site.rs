@@ -41,6 +41,21 @@ pub(super) enum Meaning {
     FileOffset(u64),
 }
 
+impl Meaning {
+    /// The address that is referred to; lengths and offsets refer to none.
+    pub(super) fn target(&self) -> Option<u64> {
+        match *self {
+            Self::Relative { target, .. }
+            | Self::Backward { target }
+            | Self::Based { target, .. }
+            | Self::Page { target }
+            | Self::PageOffset { target }
+            | Self::Absolute { target } => Some(target),
+            Self::Length { .. } | Self::FileOffset(_) => None,
+        }
+    }
+}
+
 /// What kind of reference a site is: how much its target teaches, and whose company it keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {

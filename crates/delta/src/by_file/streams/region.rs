@@ -20,6 +20,9 @@ const REGION_COST: usize = 16;
 const SHARED_OF_CONTENT: usize = 4;
 /// A region is said within one frame of a delta, which has room for more than this.
 const MAX_REGION_COST: usize = 1 << 20;
+/// A byte that is saved may cost so many places that a device looks at to make a stream again. Most streams take a
+/// hundredth of that.
+const MAX_STEPS_FOR_A_BYTE: u64 = 512;
 /// What nothing is like is compressed better by the whole delta's literals than by itself.
 const LITERAL_LEVEL: i32 = 15;
 
@@ -54,7 +57,11 @@ impl FileMatch<'_> {
         };
         let target = stream.range.clone();
         let region = Region { target, transform: Transform::Deflate(deflate) };
-        let is_better = cost - content_cost / SHARED_OF_CONTENT < unlike
+        let gain = unlike.saturating_sub(cost - content_cost / SHARED_OF_CONTENT);
+        let is_quick = self.limits.effort == Effort::Best
+            || analysed.steps / MAX_STEPS_FOR_A_BYTE <= gain as u64;
+        let is_better = gain > 0
+            && is_quick
             && cost <= MAX_REGION_COST
             && region.resident_bytes() <= self.limits.region_bytes;
         Ok(is_better.then_some((region, cost)))
