@@ -32,7 +32,8 @@ class Debian:
         wanted = [package + architecture + suite for package in self.packages]
         environment = dict(os.environ)
         if self.architecture:
-            environment["APT_CONFIG"] = str(self.lists(cache.parent.parent / f"apt-{self.architecture}"))
+            name = "-".join(("apt", self.architecture, *self.suites))
+            environment["APT_CONFIG"] = str(self.lists(cache.parent.parent / name))
         return download(cache, wanted, ["apt-get", "-qq", "-o", "APT::Sandbox::User=root",
                                         "-o", "Acquire::Retries=3", "download", *wanted], environment)
 
@@ -40,18 +41,20 @@ class Debian:
         """The configuration of an apt that has the lists of both suites in `folder`."""
         for name in ("lists/partial", "cache/archives/partial"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        sources, config = folder / "sources.list", folder / "apt.conf"
+        sources, config, stamp = (folder / name for name in ("sources.list", "apt.conf", "updated"))
         archives = {"bookworm-security": "debian-security"}
         text = "".join(f"deb [signed-by={KEYS}] http://deb.debian.org/{archives.get(x, 'debian')} {x} main\n"
                        for x in self.suites)
-        if not sources.exists() or sources.read_text() != text:
+        if not stamp.exists():
             (folder / "status").touch()
             config.write_text(f'''Dir::Etc::sourcelist "{sources}"; Dir::Etc::sourceparts "-";
 Dir::State "{folder}"; Dir::State::status "{folder}/status"; Dir::Cache "{folder}/cache";
 APT::Architecture "{self.architecture}"; APT::Architectures {{"{self.architecture}";}}; Acquire::Languages "none";
 ''')
             sources.write_text(text)
-            run(["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "update"], folder, dict(os.environ, APT_CONFIG=str(config)))
+            run(["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "-o", "APT::Update::Error-Mode=any", "update"],
+                folder, dict(os.environ, APT_CONFIG=str(config)))
+            stamp.touch()
         return config
 
     def unpack(self, files, tree, side):
@@ -162,7 +165,8 @@ class Code:
 def run(command, folder, environment):
     if subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL).returncode:
         sys.exit(f"{Path(sys.argv[0]).name}: failed: {' '.join(command)}\n"
-                 "hint: the first run needs a network, and Debian's package lists (scripts/setup lists)")
+                 "hint: the first run needs a network, and for packages of this architecture Debian's lists "
+                 "(scripts/setup lists)")
 
 
 def download(cache, wanted, command, environment=None):

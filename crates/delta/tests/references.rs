@@ -138,13 +138,15 @@ fn real_modules_are_predicted() {
         // Of all references and lines but a few that are where something changed, less than a sixth is wrong …
         assert!(sites > 130 && wrong * 6 < sites, "{version}: {wrong} of {sites}");
         // … where most are not what they were.
-        let same = |c: &RegionCover| {
+        let unequal = |c: &RegionCover| {
             let (old, new) = (&old[c.old as usize..], &new[c.target as usize..]);
             let (old, new) = (&old[..c.length as usize], &new[..c.length as usize]);
             old.iter().zip(new).filter(|(a, b)| a != b).count()
         };
-        let changed: usize = covers.iter().map(same).sum();
+        let changed: usize = covers.iter().map(unequal).sum();
         assert!(changed > wrong * 4, "{version}: {wrong} wrong, {changed} bytes changed");
+        let refused = round_trip(plan.machine, &old, &new, &same_segments(3), &covers);
+        assert!(matches!(refused, Err(ReferenceError::Parameters)), "a module has none");
     }
 }
 

@@ -112,6 +112,7 @@ fn large_executable(
 ) -> Result<Option<FileRef>, MatchError> {
     let Some(old) = pair.old.filter(|_| options.region_bytes > 0) else { return Ok(None) };
     let needed = references::memory_bytes(length(&sides.member(old).data), length(&pair.new));
+    // Of ELF alone: a module of Python that is so large has more objects than are predicted.
     let is_large = !budget.allows(needed) && magic(sides.target, &pair.new)? == Some(*b"\x7fELF");
     Ok(is_large.then_some(old))
 }

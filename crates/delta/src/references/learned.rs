@@ -67,7 +67,7 @@ impl LearnedMap {
     }
 }
 
-/// Learned targets that no file bytes stand behind (`.bss`): neighbours move together.
+/// Learned targets that no file bytes stand behind (`.bss`, numbers of objects): neighbours move together.
 #[derive(Debug, Default)]
 pub(super) struct ZeroedMap {
     /// By old target.

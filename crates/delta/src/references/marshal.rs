@@ -15,6 +15,9 @@ use crate::read_at::{ReadAt, ReadError};
 /// A magic number, flags, and the time and size of the source, or its hash.
 pub(super) const HEADER_BYTES: u64 = 16;
 
+/// Of a module so much is read, which bounds the work that a small region can ask for.
+pub(super) const MAX_BYTES: u64 = 16 << 20;
+
 /// How code objects are written, by magic number.
 const SHAPES: [(Range<u16>, Shape); 3] = [
     // CPython 3.7
@@ -276,11 +279,19 @@ mod tests {
     fn what_an_enemy_writes_ends() {
         // Tuples without an end, within one another or not; a number and a string beyond the end.
         assert_eq!(count(&module(&b")\xff".repeat(100_000))), (0, 0));
+        let nested = |depth| module(&[&b")\x01".repeat(depth)[..], b"r\x01\0\0\0"].concat());
+        assert_eq!([511, 512].map(|depth| count(&nested(depth))), [(1, 0), (0, 0)]);
         assert_eq!(count(&module(b"(\xff\xff\xff\xffr\x01\0\0\0r\x02\0\0\0r")), (2, 0));
         assert_eq!(count(&module(b"(\xff\xff\xff\xffl\0\0\0\x80r\x02\0\0\0")), (0, 0));
         assert_eq!(count(&module(b"(\xff\xff\xff\xffs\xff\xff\xff\xffr\x02\0\0\0")), (0, 0));
         let many = [b"(\xff\xff\xff\xff".to_vec(), b"r\x01\0\0\0".repeat(MAX_MARKS + 1)].concat();
         assert_eq!(count(&module(&many)), (MAX_MARKS, 0));
         assert_eq!(count(&module(b"")), (0, 0));
+        let far = |length: u32| {
+            let string = [&b"s"[..], &length.to_le_bytes(), &vec![0; length as usize]].concat();
+            module(&[b"(\xff\xff\xff\xff", &string[..], b"r\x01\0\0\0r\x02\0\0\0"].concat())
+        };
+        // Header, tuple and string's beginning take 26 bytes, a reference 5.
+        assert_eq!([30, 31, 35, 36].map(|less| count(&far((16 << 20) - less)).0), [0, 1, 1, 2]);
     }
 }

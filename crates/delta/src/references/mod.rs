@@ -41,7 +41,7 @@ pub use site::{Group, Prediction};
 
 use crate::read_at::ReadError;
 
-/// Machines whose code is understood.
+/// Machines whose references are understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Machine {
     /// x86-64, 64-bit ELF.

@@ -76,7 +76,7 @@ impl Predictor {
     /// Begins a region of `region_bytes` that is made of the bytes `old` of `origin`.
     ///
     /// `covers` are in the order of the region, none overlapping another, and within region and old
-    /// bytes, which is checked. Reads the headers of the old file, and its table for unwinding once.
+    /// bytes, which is checked. Reads the headers of the old file once, and its table for unwinding or its objects.
     pub fn new(
         machine: Machine,
         origin: &dyn ReadAt,
@@ -92,6 +92,9 @@ impl Predictor {
         let structure = Structure::read(origin, &old)?;
         if structure.machine != Some(machine) {
             return Err(ReferenceError::Machine);
+        }
+        if machine == Machine::Python && !parameters.is_empty() {
+            return Err(ReferenceError::Parameters);
         }
         let indices = structure.areas.iter().map(|area| AreaIndex::of(origin, &old, area));
         let index = indices.filter_map(Result::transpose).next().transpose()?;

@@ -72,7 +72,7 @@ impl Structure {
     }
 
     fn of_module(size: u64) -> Self {
-        let range = marshal::HEADER_BYTES..size;
+        let range = marshal::HEADER_BYTES..size.min(marshal::MAX_BYTES);
         let kind = AreaKind::Objects;
         Self {
             machine: Some(Machine::Python),
