@@ -42,16 +42,16 @@ class Debian:
         for name in ("lists/partial", "cache/archives/partial"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         sources, config, stamp = (folder / name for name in ("sources.list", "apt.conf", "updated"))
-        archives = {"bookworm-security": "debian-security"}
-        text = "".join(f"deb [signed-by={KEYS}] http://deb.debian.org/{archives.get(x, 'debian')} {x} main\n"
-                       for x in self.suites)
         if not stamp.exists():
+            archives = {"bookworm-security": "debian-security"}
+            sources.write_text("".join(
+                f"deb [signed-by={KEYS}] http://deb.debian.org/{archives.get(x, 'debian')} {x} main\n"
+                for x in self.suites))
             (folder / "status").touch()
             config.write_text(f'''Dir::Etc::sourcelist "{sources}"; Dir::Etc::sourceparts "-";
 Dir::State "{folder}"; Dir::State::status "{folder}/status"; Dir::Cache "{folder}/cache";
 APT::Architecture "{self.architecture}"; APT::Architectures {{"{self.architecture}";}}; Acquire::Languages "none";
 ''')
-            sources.write_text(text)
             run(["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "-o", "APT::Update::Error-Mode=any", "update"],
                 folder, dict(os.environ, APT_CONFIG=str(config)))
             stamp.touch()

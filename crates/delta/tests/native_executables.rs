@@ -145,14 +145,20 @@ fn vector() -> (Vec<u8>, Vec<u8>, Vec<u8>) {
     (old, new, delta)
 }
 
+/// Reads a vector of the specification, which is one executable; what it is made of.
+fn references_of(vector: &str) -> References {
+    let read = |what: &str| std::fs::read(format!("{VECTOR}/{vector}-{what}")).unwrap();
+    let (made, mut content) = apply(&read("delta.silt"), &read("base"));
+    assert!(made == read("target"));
+    match content.regions.remove(0).transform {
+        Transform::References(references) => references,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn the_vector_of_the_specification_is_read() {
-    let read = |name: &str| std::fs::read(format!("{VECTOR}/{name}")).unwrap();
-    let (made, content) = apply(&read("covers-delta.silt"), &read("covers-base"));
-    assert!(made == read("covers-target"));
-    let Transform::References(references) = &content.regions[0].transform else {
-        panic!("{content:?}")
-    };
+    let references = references_of("covers");
     assert_eq!((references.covers.len(), references.unmapped.len()), (2, 2));
 }
 
@@ -182,12 +188,7 @@ fn a_module_of_python_is_a_region() {
 
 #[test]
 fn the_vector_of_a_module_is_read() {
-    let read = |name: &str| std::fs::read(format!("{VECTOR}/{name}")).unwrap();
-    let (made, content) = apply(&read("module-delta.silt"), &read("module-base"));
-    assert!(made == read("module-target"));
-    let Transform::References(references) = &content.regions[0].transform else {
-        panic!("{content:?}")
-    };
+    let references = references_of("module");
     assert_eq!((references.machine, references.parameters.len()), (Machine::Python, 0));
 }
 

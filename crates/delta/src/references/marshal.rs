@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::segments::{Segment, Segments};
 use super::site::{Form, Kind, Meaning, Site};
 use super::structure::Area;
-use super::window::Window;
+use super::window::{Ahead, Window};
 use crate::read_at::{ReadAt, ReadError};
 
 /// A magic number, flags, and the time and size of the source, or its hash.
@@ -46,8 +46,6 @@ const LINES: u64 = 1 << 32;
 const MAX_MARKS: usize = 16384;
 /// Objects within objects; Python itself stops at 2000.
 const MAX_DEPTH: usize = 512;
-/// How much of the file is read at once.
-const READ_BYTES: u64 = 4096;
 
 /// The bit of an object's type that says that it has a number.
 const FLAG: u8 = 0x80;
@@ -79,8 +77,9 @@ pub(super) struct Marks {
 
 impl Marks {
     #[cfg(test)]
-    pub(super) const MEMORY_BYTES: u64 =
-        2 * (4 * MAX_MARKS as u64) + 2 * (MAX_DEPTH * size_of::<Open>()) as u64 + 4 * READ_BYTES;
+    pub(super) const MEMORY_BYTES: u64 = 2 * (4 * MAX_MARKS as u64)
+        + 2 * (MAX_DEPTH * size_of::<Open>()) as u64
+        + 4 * Ahead::READ_BYTES;
 
     /// Reads through the module once.
     pub(super) fn of(
@@ -127,12 +126,8 @@ enum Open {
 
 /// Reads objects in the order of the file.
 struct Reader<'a> {
-    origin: &'a dyn ReadAt,
-    old: &'a Range<u64>,
-    window: Window,
-    window_end: u64,
+    ahead: Ahead<'a>,
     at: u64,
-    end: u64,
     open: Vec<Open>,
     shape: Shape,
 }
@@ -146,12 +141,8 @@ impl<'a> Reader<'a> {
         let mut start = [0; 4];
         origin.read_exact_at(&mut start, old.start)?;
         Ok(shape(start).map(|shape| Self {
-            origin,
-            old,
-            window: Window::default(),
-            window_end: 0,
+            ahead: Ahead::new(origin, old, area.range.end),
             at: area.range.start,
-            end: area.range.end,
             open: vec![Open::Parts(1)],
             shape,
         }))
@@ -159,20 +150,13 @@ impl<'a> Reader<'a> {
 
     /// The next number, of 1 or 4 bytes; `None` at the end of the file.
     fn number(&mut self, width: u8) -> Result<Option<u64>, ReadError> {
-        let after = self.at.saturating_add(width.into());
-        if after > self.end {
-            return Ok(None);
-        }
-        if after > self.window_end {
-            self.window_end = (self.at + READ_BYTES).min(self.end);
-            self.window.read(self.origin, self.old, &(self.at..self.window_end))?;
-        }
-        let number = match width {
-            1 => self.window.u8(self.at).map(u64::from),
-            _ => self.window.number(self.at, width),
-        };
-        self.at = after;
-        Ok(number)
+        let at = self.at;
+        let Some(window) = self.ahead.reach(at, width.into())? else { return Ok(None) };
+        self.at += u64::from(width);
+        Ok(match width {
+            1 => window.u8(at).map(u64::from),
+            _ => window.number(at, width),
+        })
     }
 
     /// Where the next reference or line stands, and whether it is a line; `None` where the module ends

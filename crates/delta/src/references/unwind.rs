@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::site::{Form, Kind, Meaning, Site, sign_extend};
 use super::structure::Area;
-use super::window::Window;
+use super::window::{Ahead, Window};
 use crate::read_at::{ReadAt, ReadError};
 
 /// Where some of the records start, so that those in any range are found without reading from the
@@ -20,8 +20,6 @@ pub(super) struct Checkpoints {
 
 const MAX_CHECKPOINTS: u64 = 16384;
 const MIN_SPACING: u64 = 4096;
-/// How much of the area is read at once to find records.
-const READ_BYTES: u64 = 4096;
 
 /// `DW_EH_PE_pcrel | DW_EH_PE_sdata4`, the encoding that compilers use.
 const RELATIVE: u8 = 0x1b;
@@ -39,7 +37,7 @@ struct Rules {
 
 impl Checkpoints {
     #[cfg(test)]
-    pub(super) const MEMORY_BYTES: u64 = MAX_CHECKPOINTS * 4 + 4 * READ_BYTES;
+    pub(super) const MEMORY_BYTES: u64 = MAX_CHECKPOINTS * 4 + 4 * Ahead::READ_BYTES;
 
     /// Reads through the area once.
     pub(super) fn of(
@@ -247,37 +245,29 @@ struct Record {
     end: u64,
 }
 
-/// Goes from record to record, reading ahead a little.
+/// Goes from record to record.
 struct Records<'a> {
-    origin: &'a dyn ReadAt,
-    old: &'a Range<u64>,
-    end: u64,
+    ahead: Ahead<'a>,
     at: u64,
-    window: Window,
-    window_end: u64,
 }
 
 impl<'a> Records<'a> {
     fn new(origin: &'a dyn ReadAt, old: &'a Range<u64>, area: &Area, at: u64) -> Self {
-        let window = Window::default();
-        Self { origin, old, end: area.range.end, at, window, window_end: 0 }
+        Self { ahead: Ahead::new(origin, old, area.range.end), at }
     }
 
     /// The next record with contents; none after one that is not possible.
     fn next(&mut self) -> Result<Option<Record>, ReadError> {
-        while self.at + 8 <= self.end {
-            if self.at + 4 > self.window_end {
-                self.window_end = (self.at + READ_BYTES).min(self.end);
-                self.window.read(self.origin, self.old, &(self.at..self.window_end))?;
-            }
-            let Some(length) = self.window.u32(self.at) else { return Ok(None) };
+        while self.at + 8 <= self.ahead.end() {
+            let length = self.ahead.reach(self.at, 4)?.and_then(|window| window.u32(self.at));
+            let Some(length) = length else { return Ok(None) };
             let record = Record { at: self.at, end: self.at + 4 + u64::from(length) };
             if length == 0 {
                 // An end mark: that of one object file, or the last.
                 self.at += 4;
                 continue;
             }
-            if length < 4 || record.end > self.end {
+            if length < 4 || record.end > self.ahead.end() {
                 return Ok(None);
             }
             self.at = record.end;

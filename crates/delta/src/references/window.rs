@@ -7,6 +7,43 @@ use crate::read_at::{ReadAt, ReadError};
 /// How far before and after a piece its sites may look.
 pub(super) const MARGIN_BYTES: u64 = 64;
 
+/// A stretch of the old file that is gone through from front to back, read a little ahead.
+pub(super) struct Ahead<'a> {
+    origin: &'a dyn ReadAt,
+    old: &'a Range<u64>,
+    end: u64,
+    window: Window,
+    window_end: u64,
+}
+
+impl<'a> Ahead<'a> {
+    /// How much is read at once.
+    pub(super) const READ_BYTES: u64 = 4096;
+
+    /// Of the stretch that ends at `end` of the old file, which lies at `old` of its origin.
+    pub(super) fn new(origin: &'a dyn ReadAt, old: &'a Range<u64>, end: u64) -> Self {
+        Self { origin, old, end, window: Window::default(), window_end: 0 }
+    }
+
+    /// Where the stretch ends.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// A window with the `length` bytes at `at`; `None` where the stretch ends before they do.
+    pub(super) fn reach(&mut self, at: u64, length: u64) -> Result<Option<&Window>, ReadError> {
+        let after = at.saturating_add(length);
+        if after > self.end {
+            return Ok(None);
+        }
+        if after > self.window_end {
+            self.window_end = (at + Self::READ_BYTES).min(self.end);
+            self.window.read(self.origin, self.old, &(at..self.window_end))?;
+        }
+        Ok(Some(&self.window))
+    }
+}
+
 /// Bytes of the old file in memory.
 #[derive(Debug, Default)]
 pub(super) struct Window {
