@@ -192,6 +192,48 @@ fn the_vector_of_a_module_is_read() {
     assert_eq!((references.machine, references.parameters.len()), (Machine::Python, 0));
 }
 
+/// Five executables for 32-bit ARM, of all sorts of code.
+fn arm() -> (Vec<u8>, Vec<u8>, Content) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/executables");
+    let names = ["armv6", "armv7-thumb", "armv6-fixed", "armv7-fixed", "armv7-thumb-fixed"];
+    let tar_of_all = |side: &str| {
+        let read = |name: &&str| std::fs::read(format!("{folder}/{name}.{side}")).unwrap();
+        tar_of_files(&names.map(|name| (name, read(&name))))
+    };
+    let (old, new) = (tar_of_all("old"), tar_of_all("new"));
+    let content = matched(&old, &new, 1 << 20, Effort::Default);
+    (old, new, content)
+}
+
+/// Of what machines the executables are that a delta makes.
+fn machines(content: &Content) -> Vec<Machine> {
+    let machine = |region: &Region| match &region.transform {
+        Transform::References(references) => Some(references.machine),
+        _ => None,
+    };
+    content.regions.iter().filter_map(machine).collect()
+}
+
+#[test]
+fn all_code_of_32_bit_arm_is_predicted() {
+    let (old, new, content) = arm();
+    assert_eq!(machines(&content), [Machine::Arm; 5]);
+    let delta = delta_of(&old, &new, &content);
+    let (made, noted) = apply(&delta, &old);
+    assert!(made == new);
+    assert_eq!(noted.regions, content.regions);
+    let plain = delta_of(&old, &new, &matched(&old, &new, 0, Effort::Default));
+    assert!(delta.len() * 3 < plain.len() * 2, "{} {}", delta.len(), plain.len());
+}
+
+#[test]
+fn the_vector_of_32_bit_arm_is_read() {
+    let read = |what: &str| std::fs::read(format!("{VECTOR}/arm-{what}")).unwrap();
+    let (made, content) = apply(&read("delta.silt"), &read("base"));
+    assert!(made == read("target"));
+    assert_eq!(machines(&content), [Machine::Arm; 5]);
+}
+
 /// Writes the vectors anew: only for a new version of the format.
 #[test]
 #[ignore = "writes testdata"]
@@ -199,7 +241,12 @@ fn write_the_vectors() {
     let (old, new, delta) = vector();
     let (old_module, new_module, content) = module();
     let module_delta = delta_of(&old_module, &new_module, &content);
+    let (old_arm, new_arm, content) = arm();
+    let arm_delta = delta_of(&old_arm, &new_arm, &content);
     let files = [
+        ("arm-delta.silt", arm_delta),
+        ("arm-base", old_arm),
+        ("arm-target", new_arm),
         ("covers-delta.silt", delta),
         ("covers-base", old),
         ("covers-target", new),
@@ -213,11 +260,17 @@ fn write_the_vectors() {
 }
 
 fn tar_of(contents: &[u8]) -> Vec<u8> {
-    let mut header = tar::Header::new_gnu();
-    header.set_size(contents.len() as u64);
-    header.set_mode(0o755);
+    tar_of_files(&[("program", contents.to_vec())])
+}
+
+fn tar_of_files(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
-    builder.append_data(&mut header, "program", contents).unwrap();
+    for (name, contents) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(contents.len() as u64);
+        header.set_mode(0o755);
+        builder.append_data(&mut header, name, &contents[..]).unwrap();
+    }
     builder.into_inner().unwrap()
 }
 

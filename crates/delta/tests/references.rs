@@ -89,18 +89,20 @@ fn cover(target: u32, old: u32, length: u32) -> RegionCover {
     RegionCover { target, old, length }
 }
 
-/// A call over 0x20 bytes, and the same over 0x28: to a place 0x20 after the call's start or end.
-const CALLS: [(Machine, &[u8], &[u8]); 3] = [
-    (Machine::X86_64, &[0xe8, 0x20, 0, 0, 0], &[0xe8, 0x28, 0, 0, 0]),
-    (Machine::Aarch64, &[8, 0, 0, 0x94], &[10, 0, 0, 0x94]),
-    (Machine::Arm, &[0, 0xf0, 0x0e, 0xf8], &[0, 0xf0, 0x12, 0xf8]),
+/// A call over 0x20 bytes, and the same over 0x28: to a place 0x20 after the call's start or end; and what other
+/// code is there. Of ARM first Thumb-2, then A32.
+const CALLS: [(Machine, &[u8], &[u8], u8); 4] = [
+    (Machine::X86_64, &[0xe8, 0x20, 0, 0, 0], &[0xe8, 0x28, 0, 0, 0], 0x90),
+    (Machine::Aarch64, &[8, 0, 0, 0x94], &[10, 0, 0, 0x94], 0x90),
+    (Machine::Arm, &[0, 0xf0, 0x0e, 0xf8], &[0, 0xf0, 0x12, 0xf8], 0x90),
+    (Machine::Arm, &[6, 0, 0, 0xeb], &[8, 0, 0, 0xeb], 0xe1),
 ];
 
 #[test]
 fn a_call_over_inserted_code_is_predicted() {
-    for (machine, call, moved) in CALLS {
-        let mut text = vec![0x90; 0x100];
-        text[..call.len()].copy_from_slice(call);
+    for (machine, call, moved, filler) in CALLS {
+        let mut text = vec![filler; 0x100];
+        text[0x20..0x20 + call.len()].copy_from_slice(call);
         let old = ElfBuilder::new(machine).section(Section::code(text)).build();
         let at = old.find(call);
         let mut new = old.bytes.clone();
@@ -160,6 +162,14 @@ fn a_real_library_is_predicted() {
     let (wrong, sites) = counts.unwrap();
     // Rows of its table are like rows before: what refers to those is wrong.
     assert!(sites > 700 && wrong * 16 <= sites, "{wrong} of {sites}");
+
+    for name in ["armv6", "armv7-thumb", "armv6-fixed", "armv7-fixed", "armv7-thumb-fixed"] {
+        let (old, new) = (read(&format!("{name}.old")), read(&format!("{name}.new")));
+        let (plan, covers) = planned(&old, &new);
+        let counts = round_trip(plan.machine, &old, &new, &plan.parameters, &covers);
+        let (wrong, sites) = counts.unwrap();
+        assert!(sites > 390 && wrong * 16 <= sites, "{name}: {wrong} of {sites}");
+    }
 
     let little = references::plan(&old, &new, 1 << 10, Effort::Default);
     assert_eq!(little, None, "it takes more memory");

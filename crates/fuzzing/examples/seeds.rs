@@ -216,22 +216,32 @@ impl Seeds {
         self.write("store", "one-image", &to_bytes(files))
     }
 
-    /// Most of a small library, in three covers; its segments are as before.
+    /// Most of small files; their segments are as before.
     fn references(&self) -> io::Result<()> {
-        let old = self.read("executables/x86_64.old")?;
-        let last = u16::try_from(old.len() - 0x1c00).map_err(io::Error::other)?;
-        let covers = [[0, 0, 0x1400], [0x1410, 0x1400, 0x800], [0x1c20, 0x1c00, last]];
-        let covers: Vec<u8> = covers.iter().flatten().flat_map(|n: &u16| n.to_le_bytes()).collect();
-        let parameters = [&[18, 0, 4][..], &[0; 16]].concat();
-        let library = [&[1, 3][..], &covers, &parameters, &old].concat();
-        self.write("references", "library", &library)?;
-
-        // A module of Python in two covers, whose segments are always the same: without parameters.
-        let old = self.read("modules/3.11.old.pyc")?;
-        let last = u16::try_from(old.len() - 0x900).map_err(io::Error::other)?;
-        let covers = [[0, 0, 0x800], [0x840, 0x900, last]];
-        let covers: Vec<u8> = covers.iter().flatten().flat_map(|n: &u16| n.to_le_bytes()).collect();
-        self.write("references", "module", &[&[4, 2][..], &covers, &[0], &old].concat())
+        // Where covers are in the new file and in the old one; each ends where the next begins in the old.
+        let library: &[[u16; 2]] = &[[0, 0], [0x1410, 0x1400], [0x1c20, 0x1c00]];
+        let arm: &[[u16; 2]] = &[[0, 0], [0x608, 0x600]];
+        let module: &[[u16; 2]] = &[[0, 0], [0x840, 0x900]];
+        let seeds = [
+            ("library", 1, library, "executables/x86_64.old"),
+            ("armv6", 3, arm, "executables/armv6.old"),
+            ("armv6-fixed", 3, arm, "executables/armv6-fixed.old"),
+            ("armv7-thumb-fixed", 3, arm, "executables/armv7-thumb-fixed.old"),
+            ("module", 4, module, "modules/3.11.old.pyc"),
+        ];
+        for (name, machine, starts, old) in seeds {
+            let old = self.read(old)?;
+            let size = u16::try_from(old.len()).map_err(io::Error::other)?;
+            let ends = starts.iter().skip(1).map(|start| start[1]).chain([size]);
+            let covers =
+                starts.iter().zip(ends).flat_map(|(&[new, old], end)| [new, old, end - old]);
+            let covers: Vec<u8> = covers.flat_map(u16::to_le_bytes).collect();
+            let count = u8::try_from(starts.len()).map_err(io::Error::other)?;
+            // No parameters: the segments of the old file.
+            let seed = [&[machine, count][..], &covers, &[0], &old].concat();
+            self.write("references", name, &seed)?;
+        }
+        Ok(())
     }
 
     fn tars(&self) -> io::Result<()> {

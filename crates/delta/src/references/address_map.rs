@@ -3,7 +3,7 @@
 use super::cover_map::{CoverMap, Mapped};
 use super::learned::{LearnedMap, ZeroedMap};
 use super::segments::Segments;
-use super::site::{Kind, Meaning, Prediction, Site};
+use super::site::{Kind, Meaning, Prediction, Site, sign_extend};
 use super::{ReferenceError, RegionCover};
 
 /// Maps old addresses to new ones.
@@ -95,6 +95,7 @@ impl AddressMap {
             Meaning::Relative { .. } | Meaning::Based { .. } | Meaning::Absolute { .. } => {
                 target()?.wrapping_sub(base()?)
             }
+            Meaning::Half { .. } => target()?,
             Meaning::Page { .. } => (target()? & !PAGE).wrapping_sub(base()?),
             Meaning::PageOffset { .. } => target()? & PAGE,
             Meaning::Backward { .. } => base()?.wrapping_sub(target()?),
@@ -115,7 +116,7 @@ impl AddressMap {
             Meaning::Based { base, .. } => self.map(base),
             Meaning::Page { .. } => self.new.address_of(place).map(|address| address & !PAGE),
             Meaning::PageOffset { target } => self.page_of(target),
-            Meaning::Absolute { .. } => Some(0),
+            Meaning::Absolute { .. } | Meaning::Half { .. } => Some(0),
             Meaning::Length { .. } | Meaning::FileOffset(_) => None,
         }
     }
@@ -201,6 +202,10 @@ impl AddressMap {
         let operand = site.form.operand(actual);
         let new = match site.meaning {
             Meaning::Backward { .. } => base.wrapping_sub(operand),
+            Meaning::Half { is_high, .. } => {
+                let predicted = target.and_then(|target| self.place_of(target));
+                whole(predicted.unwrap_or(old), operand, is_high)
+            }
             _ => base.wrapping_add(operand),
         };
         let agrees = by_covers.is_some_and(|mapped| mapped.address == new);
@@ -220,6 +225,14 @@ impl AddressMap {
             let is_trusted = site.kind == Kind::Call || self.learned.has_seen(old, new);
             self.learned.set(old, new, is_trusted);
         }
+    }
+}
+
+/// The address of which `half` is one half, and the other is as predicted: of the low half, the nearest.
+fn whole(predicted: u64, half: u64, is_high: bool) -> u64 {
+    match is_high {
+        true => half | predicted & 0xffff,
+        false => predicted.wrapping_add(sign_extend(half.wrapping_sub(predicted), 16)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::arm::Pools;
 use super::marshal::Marks;
 use super::site::Site;
 use super::structure::{Area, AreaKind, Structure};
@@ -51,6 +52,7 @@ impl Source<'_> {
     pub(super) fn find(
         &self,
         (area, index): (&Area, Option<&mut AreaIndex>),
+        pools: &mut Pools,
         window: &Window,
         range: &Range<u64>,
         end: u64,
@@ -58,7 +60,7 @@ impl Source<'_> {
     ) -> Result<(), ReadError> {
         match (area.kind, index) {
             (AreaKind::Code, _) => {
-                code::find(self.structure, area, window, range, end, sites);
+                code::find(self, (area, pools), window, range, end, sites)?;
             }
             (AreaKind::Unwind, Some(AreaIndex::Unwind(unwind))) => {
                 unwind.find((self.origin, self.old), area, window, range, sites)?;

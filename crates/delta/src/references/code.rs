@@ -3,26 +3,31 @@
 use std::ops::Range;
 
 use super::Machine;
+use super::area_index::Source;
+use super::arm::Pools;
 use super::site::Site;
 use super::structure::{Area, Structure};
 use super::window::Window;
 use super::{aarch64, arm, x86_64};
+use crate::read_at::ReadError;
 
 /// Finds the sites of instructions that start in `range`, in order. None goes past `end`.
 pub(super) fn find(
-    structure: &Structure,
-    area: &Area,
+    source: &Source<'_>,
+    (area, pools): (&Area, &mut Pools),
     window: &Window,
     range: &Range<u64>,
     end: u64,
     sites: &mut Vec<Site>,
-) {
+) -> Result<(), ReadError> {
+    let structure = source.structure;
     match structure.machine {
         Some(Machine::X86_64) => find_x86_64(structure, area, window, range, end, sites),
         Some(Machine::Aarch64) => find_aarch64(structure, area, window, range, end, sites),
-        Some(Machine::Arm) => arm::find(structure, area, window, range, end, sites),
+        Some(Machine::Arm) => arm::find(source, (area, pools), window, range, end, sites)?,
         Some(Machine::Python) | None => {}
     }
+    Ok(())
 }
 
 fn find_aarch64(

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::address_map::AddressMap;
 use super::area_index::{AreaIndex, Source};
+use super::arm::Pools;
 use super::learned::LearnedMap;
 use super::site::Site;
 use super::structure::Structure;
@@ -43,6 +44,7 @@ pub struct Predictor {
     old: Range<u64>,
     structure: Structure,
     index: Option<AreaIndex>,
+    pools: Pools,
     map: AddressMap,
     /// The cover of the map at hand, and how much of it is done, or of the one that comes before it.
     cover: usize,
@@ -104,6 +106,7 @@ impl Predictor {
             old,
             structure,
             index,
+            pools: Pools::default(),
             map,
             cover: 0,
             done: 0,
@@ -222,7 +225,14 @@ impl Predictor {
             let within = range.start.max(area.range.start)..range.end.min(area.range.end);
             let end = area.range.end.min(cover_end);
             let index = self.index.as_mut();
-            source.find((area, index), &self.window, &within, end, &mut self.sites)?;
+            source.find(
+                (area, index),
+                &mut self.pools,
+                &self.window,
+                &within,
+                end,
+                &mut self.sites,
+            )?;
         }
         while self.sites.last().is_some_and(|site| site.end() > cover_end) {
             self.sites.pop();
@@ -263,7 +273,8 @@ mod tests {
         // A vector that grows takes twice its length.
         let sites = 2 * (PIECE_BYTES / 4) * size_of::<Site>() as u64;
         let pieces = 2 * (PIECE_BYTES + 256);
-        let parts = [Structure::MEMORY_BYTES, AreaIndex::MEMORY_BYTES, sites, pieces];
+        let parts =
+            [Structure::MEMORY_BYTES, AreaIndex::MEMORY_BYTES, Pools::MEMORY_BYTES, sites, pieces];
         let fixed = parts.iter().sum::<u64>() + ZeroedMap::MEMORY_BYTES + AddressMap::MEMORY_BYTES;
         assert!(fixed <= FIXED_BYTES, "{fixed}");
         const { assert!(AddressMap::BYTES_PER_COVER <= BYTES_PER_COVER) };

@@ -9,6 +9,7 @@ use std::ops::Range;
 use super::RegionCover;
 use super::address_map::AddressMap;
 use super::area_index::{AreaIndex, Source};
+use super::arm::Pools;
 use super::plan::Plan;
 use super::predictor::PIECE_BYTES;
 use super::site::{Form, Kind, Site};
@@ -80,6 +81,7 @@ pub(super) fn labels(
 ) -> Option<Vec<Label>> {
     let whole = 0..file.size();
     let source = Source { structure, origin: file, old: &whole };
+    let mut pools = Pools::default();
     let (mut labels, mut sites, mut window) = (Vec::new(), Vec::new(), Window::default());
     for area in &structure.areas {
         if area.kind > AreaKind::SectionHeaders {
@@ -91,7 +93,7 @@ pub(super) fn labels(
                 sites.clear();
                 window.read(file, &whole, &range).ok()?;
                 let area = (area, index.as_mut());
-                source.find(area, &window, &range, end, &mut sites).ok()?;
+                source.find(area, &mut pools, &window, &range, end, &mut sites).ok()?;
                 at = sites.last().map_or(range.end, |site| range.end.max(site.end()));
                 labels.extend(sites.iter().filter_map(Label::of));
             }

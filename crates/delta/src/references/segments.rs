@@ -54,6 +54,13 @@ impl Segments {
         self.0.iter().any(|segment| segment.has(address))
     }
 
+    /// The highest address after what is loaded.
+    pub(super) fn end(&self) -> u64 {
+        let ends =
+            self.0.iter().map(|segment| segment.address.saturating_add(segment.memory_bytes));
+        ends.max().unwrap_or(0)
+    }
+
     /// Whether code from the file is loaded at `address`.
     pub(super) fn is_code(&self, address: u64) -> bool {
         self.0.iter().any(|segment| segment.is_code && segment.has_in_file(address))

@@ -31,6 +31,8 @@ pub(super) enum Meaning {
     Based { target: u64, base: u64 },
     /// The target's address.
     Absolute { target: u64 },
+    /// The low 16 bits of the target's address, or the 16 above them.
+    Half { target: u64, is_high: bool },
     /// The target's page of 4096 bytes less that of the site.
     Page { target: u64 },
     /// The target's offset in its page.
@@ -50,6 +52,7 @@ impl Meaning {
             | Self::Based { target, .. }
             | Self::Page { target }
             | Self::PageOffset { target }
+            | Self::Half { target, .. }
             | Self::Absolute { target } => Some(target),
             Self::Length { .. } | Self::FileOffset(_) => None,
         }
@@ -143,10 +146,8 @@ pub(super) enum Form {
     A64PageOffset { scale: u8 },
     /// ARM: tables for unwinding; 31 bits of bytes.
     ArmDistance31,
-    /// Thumb-2: BL, BLX, B.W; 24 bits of halfwords.
-    ThumbBranch24,
-    /// Thumb-2: B<c>.W; 20 bits of halfwords.
-    ThumbBranch20,
+    /// Instructions of 32-bit ARM code.
+    Arm(arm::Spelling),
 }
 
 impl Form {
@@ -165,7 +166,7 @@ impl Form {
             Self::Unsigned32 => bytes & 0xffff_ffff,
             Self::Word64 => bytes,
             Self::ArmDistance31 => sign_extend(bytes, 31),
-            Self::ThumbBranch24 | Self::ThumbBranch20 => arm::operand(self, bytes),
+            Self::Arm(spelling) => spelling.operand(bytes),
             _ => aarch64::operand(self, bytes),
         }
     }
@@ -176,7 +177,7 @@ impl Form {
             Self::Signed32 | Self::Unsigned32 => operand & 0xffff_ffff,
             Self::Word64 => operand,
             Self::ArmDistance31 => bytes & 1 << 31 | operand & 0x7fff_ffff,
-            Self::ThumbBranch24 | Self::ThumbBranch20 => arm::with_operand(self, bytes, operand),
+            Self::Arm(spelling) => spelling.with_operand(bytes, operand),
             _ => aarch64::with_operand(self, bytes, operand),
         }
     }
@@ -185,7 +186,7 @@ impl Form {
     pub(super) fn unfold(self, bytes: u64) -> u64 {
         match self {
             Self::Signed32 | Self::Unsigned32 | Self::Word64 | Self::ArmDistance31 => bytes,
-            Self::ThumbBranch24 | Self::ThumbBranch20 => arm::unfold(self, bytes),
+            Self::Arm(spelling) => spelling.unfold(bytes),
             _ => aarch64::unfold(self, bytes),
         }
     }
@@ -194,7 +195,7 @@ impl Form {
     pub(super) fn fold(self, bits: u64) -> u64 {
         match self {
             Self::Signed32 | Self::Unsigned32 | Self::Word64 | Self::ArmDistance31 => bits,
-            Self::ThumbBranch24 | Self::ThumbBranch20 => arm::fold(self, bits),
+            Self::Arm(spelling) => spelling.fold(bits),
             _ => aarch64::fold(self, bits),
         }
     }

@@ -8,6 +8,11 @@ use super::segments::Segments;
 use super::{Machine, marshal};
 use crate::read_at::{ReadAt, ReadError};
 
+/// Words below this are taken for numbers, unless the file is linked to a fixed address …
+const MIN_POINTER: u64 = 0x1000;
+/// … far above which its pointers are.
+const MIN_FIXED_POINTER: u64 = 0x10000;
+
 /// A stretch of the old file that holds one kind of references.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Area {
@@ -69,6 +74,12 @@ impl Structure {
             }
         }
         Self::of_elf(origin, old)
+    }
+
+    /// Whether a word is taken for an address.
+    pub(super) fn is_pointer(&self, value: u64) -> bool {
+        let least = if self.is_fixed { MIN_FIXED_POINTER } else { MIN_POINTER };
+        value >= least && self.segments.is_mapped(value)
     }
 
     fn of_module(size: u64) -> Self {

@@ -17,11 +17,6 @@ fn is_relative(machine: Option<Machine>, kind: u64) -> bool {
     }
 }
 
-/// Words below this are taken for numbers, unless the file is linked to a fixed address …
-const MIN_POINTER: u64 = 0x1000;
-/// … far above which its pointers are.
-const MIN_FIXED_POINTER: u64 = 0x10000;
-
 const STT_TLS: u8 = 6;
 
 /// Finds the sites of a table that start in `range`, in order.
@@ -195,7 +190,7 @@ impl Entry<'_> {
         let (tag, value) = (self.number(0)?, self.number(self.layout().word())?);
         let is_number = NUMBERS.contains(&tag)
             || matches!(tag, 0x6fff_fff9 | 0x6fff_fffa | 0x6fff_fffb | 0x6fff_fffd | 0x6fff_ffff);
-        if !is_number && self.is_pointer(value) {
+        if !is_number && self.structure.is_pointer(value) {
             put(self.absolute(self.layout().word(), Kind::Dynamic, value));
         }
         Some(())
@@ -203,15 +198,10 @@ impl Entry<'_> {
 
     fn word(&self, mut put: impl FnMut(Site)) -> Option<()> {
         let value = self.number(0)?;
-        if self.is_pointer(value) {
+        if self.structure.is_pointer(value) {
             put(self.absolute(0, Kind::Word, value));
         }
         Some(())
-    }
-
-    fn is_pointer(&self, value: u64) -> bool {
-        let least = if self.structure.is_fixed { MIN_FIXED_POINTER } else { MIN_POINTER };
-        value >= least && self.structure.segments.is_mapped(value)
     }
 
     /// A search table of four-byte distances from its own start, after four bytes that say so.

@@ -1,0 +1,68 @@
+//! A32: one instruction in each aligned word.
+
+use super::pools::Load;
+use super::{Kind, Place, Site, Spelling};
+use crate::references::window::Window;
+
+/// The program counter, as an instruction reads it, is so far after it.
+pub(super) const AHEAD: u64 = 8;
+
+/// The words after a load in which the program counter may be added to what was loaded.
+const MAX_DISTANCE: u64 = 15;
+
+/// The reference of an instruction.
+pub(super) fn find(place: &Place<'_>) -> Option<Site> {
+    let word = place.word;
+    let (spelling, kind) = match word {
+        _ if word >> 28 == 15 => return None,
+        // BL, B, on any condition; LDR (literal).
+        _ if word & 0x0f00_0000 == 0x0b00_0000 => (Spelling::Branch24, Kind::Call),
+        _ if word & 0x0f00_0000 == 0x0a00_0000 => (Spelling::Branch24, Kind::Jump),
+        _ if word & 0x0f7f_0000 == 0x051f_0000 => (Spelling::Literal12, Kind::CodeData),
+        _ => return half_of_pair(place),
+    };
+    place.relative(spelling, kind, AHEAD).filter(|_| place.is_in_a32())
+}
+
+/// MOVW or MOVT, of which a register gets both.
+fn half_of_pair(place: &Place<'_>) -> Option<Site> {
+    let spelling = half(place.word)?;
+    let register = place.word >> 12 & 15;
+    let is_other = |word: u32, other: Spelling| {
+        word >> 12 & 15 == register && other.is_high() != spelling.is_high()
+    };
+    place.half(spelling, 4, |word| {
+        half(word).filter(|other| is_other(word, *other)).map(|other| other.operand(word.into()))
+    })
+}
+
+fn half(word: u32) -> Option<Spelling> {
+    match word & 0x0ff0_0000 {
+        0x0300_0000 if word >> 28 != 15 => Some(Spelling::Half { is_high: false }),
+        0x0340_0000 if word >> 28 != 15 => Some(Spelling::Half { is_high: true }),
+        _ => None,
+    }
+}
+
+/// LDR (literal), forwards.
+pub(super) fn load(word: u32) -> Option<Load> {
+    (word & 0xffff_0000 == 0xe59f_0000)
+        .then(|| Load { distance: AHEAD + u64::from(word & 0xfff), register: word >> 12 & 15 })
+}
+
+/// The instruction after the load at `at` that adds the program counter to `register`.
+pub(super) fn use_of(window: &Window, at: u64, register: u32) -> Option<u64> {
+    let is_use = |word: u32| {
+        // ADD of PC and the register, in either order; loads and stores at [PC, register].
+        word & 0x0fff_0fff == 0x008f_0000 | register
+            || word & 0x0fff_0fff == 0x0080_000f | register << 16
+            || word & 0x0f2f_0fff == 0x070f_0000 | register
+    };
+    let mut places = (1..=MAX_DISTANCE).map(|i| at + 4 * i);
+    places.find(|at| window.u32(*at).is_some_and(is_use))
+}
+
+/// LDR of PC from a table after it, on any condition.
+pub(super) fn jumps_by_table(word: u32) -> bool {
+    word & 0x0fff_fff0 == 0x079f_f100
+}

@@ -1,0 +1,74 @@
+//! Thumb-2: instructions of one halfword or two.
+
+use super::pools::Load;
+use super::{Kind, Place, Site, Spelling};
+use crate::references::window::Window;
+
+/// The program counter, as an instruction reads it, is so far after it.
+pub(super) const AHEAD: u64 = 4;
+
+/// The halfwords after a load in which the program counter may be added to what was loaded.
+const MAX_DISTANCE: u64 = 30;
+
+/// The reference of an instruction of two halfwords, the first of them low in the word.
+pub(super) fn find(place: &Place<'_>) -> Option<Site> {
+    let site = branch(place).or_else(|| half_of_pair(place))?;
+    (!place.is_in_a32()).then_some(site)
+}
+
+fn branch(place: &Place<'_>) -> Option<Site> {
+    let word = place.word;
+    // BL; BLX, to ARM code, from the word that the instruction is in; B.W; B<c>.W.
+    let (spelling, kind, bias) = match word & 0xd000_f800 {
+        0xd000_f000 => (Spelling::ThumbBranch24, Kind::Call, AHEAD),
+        0xc000_f000 if word & 0x1_0000 == 0 => {
+            (Spelling::ThumbBranch24, Kind::Call, AHEAD.wrapping_sub(place.address & 2))
+        }
+        0x9000_f000 => (Spelling::ThumbBranch24, Kind::Jump, AHEAD),
+        0x8000_f000 if word >> 6 & 15 < 14 => (Spelling::ThumbBranch20, Kind::Jump, AHEAD),
+        _ => return None,
+    };
+    place.relative(spelling, kind, bias)
+}
+
+/// MOVW or MOVT, of which a register gets both.
+fn half_of_pair(place: &Place<'_>) -> Option<Site> {
+    let spelling = half(place.word)?;
+    let register = place.word >> 24 & 15;
+    let is_other = |word: u32, other: Spelling| {
+        word >> 24 & 15 == register && other.is_high() != spelling.is_high()
+    };
+    place.half(spelling, 2, |word| {
+        half(word).filter(|other| is_other(word, *other)).map(|other| other.operand(word.into()))
+    })
+}
+
+fn half(word: u32) -> Option<Spelling> {
+    match word & 0x8000_fbf0 {
+        0xf240 => Some(Spelling::ThumbHalf { is_high: false }),
+        0xf2c0 => Some(Spelling::ThumbHalf { is_high: true }),
+        _ => None,
+    }
+}
+
+/// LDR (literal), of one halfword or two, forwards.
+pub(super) fn load(word: u32, address: u64) -> Option<Load> {
+    let ahead = AHEAD - (address & 2);
+    match word {
+        _ if word & 0xf800 == 0x4800 => {
+            Some(Load { distance: ahead + u64::from(word & 0xff) * 4, register: word >> 8 & 7 })
+        }
+        _ if word & 0xffff == 0xf8df => {
+            Some(Load { distance: ahead + u64::from(word >> 16 & 0xfff), register: word >> 28 })
+        }
+        _ => None,
+    }
+}
+
+/// The instruction after the load at `at` that adds the program counter to `register`.
+pub(super) fn use_of(window: &Window, at: u64, register: u32) -> Option<u64> {
+    // ADD register, PC.
+    let wanted = u64::from(0x4478 | register >> 3 << 7 | register & 7);
+    let mut places = (1..=MAX_DISTANCE).map(|i| at + 2 * i);
+    places.find(|at| window.number(*at, 2) == Some(wanted))
+}
