@@ -25,6 +25,11 @@ const MAX_GAIN_BYTES: usize = 256;
 /// many, one is near, and those by chance would keep others out of sight.
 const RARE_GAIN_BYTES: usize = 8;
 
+/// An alignment may be lost to sight where it disagrees for so long …
+const LOST_AFTER_BYTES: usize = 32;
+/// … while it stays in force, and comes back where it agrees in so many bytes on end.
+const RETURNING_BYTES: usize = 24;
+
 /// Where in the old bytes something matches, and how many bytes of it.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(super) struct Match {
@@ -45,6 +50,8 @@ pub(super) struct Scan<'a> {
     pub(super) new: &'a [u8],
     pub(super) position: usize,
     in_force: Candidate,
+    /// Where it last agreed in some bytes on end.
+    agreed_until: usize,
     /// A match must agree in this many bytes more than the alignment in force to take its place.
     min_gain_bytes: usize,
 }
@@ -63,7 +70,9 @@ impl<I: Index> Iterator for Candidates<'_, I> {
         loop {
             // Where the alignment in force agrees there is nothing to look for: what beats it beats it by
             // as much where it stops agreeing.
-            scan.position += scan.agreeing_run();
+            if let Some(returning) = scan.follow() {
+                return Some(returning);
+            }
             if scan.position >= scan.new.len() {
                 return None;
             }
@@ -85,7 +94,7 @@ impl<'a, I: Index> Candidates<'a, I> {
 impl<'a> Scan<'a> {
     /// At the beginning.
     pub(super) fn new(old: &'a [u8], new: &'a [u8], min_gain_bytes: usize) -> Self {
-        Self { old, new, position: 0, in_force: Candidate::FIRST, min_gain_bytes }
+        Self { old, new, position: 0, in_force: Candidate::FIRST, agreed_until: 0, min_gain_bytes }
     }
 
     /// What lies before it.
@@ -112,6 +121,19 @@ impl<'a> Scan<'a> {
         let start = if is_rare { new - self.agreeing_before(found.at) } else { new };
         self.in_force = Candidate { new, start, shift: found.at.wrapping_sub(new) };
         self.position += found.length;
+        self.agreed_until = self.position;
+    }
+
+    /// Goes on as far as the alignment in force agrees; that alignment, if it did not for long.
+    fn follow(&mut self) -> Option<Candidate> {
+        let (start, run) = (self.position, self.agreeing_run());
+        self.position += run;
+        if run < RETURNING_BYTES {
+            return None;
+        }
+        let was_lost = start - self.agreed_until >= LOST_AFTER_BYTES;
+        self.agreed_until = self.position;
+        was_lost.then_some(Candidate { new: start, start, ..self.in_force })
     }
 
     /// How long a match here is at least that beats the alignment in force: so long that there are

@@ -210,6 +210,22 @@ mod tests {
         assert!(covered >= 12000, "{covers:?}");
     }
 
+    /// What is replaced by as many bytes leaves the alignment as it was, with nothing to search for behind.
+    #[test]
+    fn an_alignment_comes_back_after_bytes_that_were_replaced() {
+        let old = noise(50_000, 5);
+        for replaced in [40, 100, 5000] {
+            let before = &old[..20_000];
+            let new =
+                [before, &noise(replaced, 8), &old[20_000 + replaced..], &noise(10, 7)].concat();
+            for effort in [Effort::Fast, Effort::Default, Effort::Best] {
+                let covers = check_with(effort, &old, &new);
+                let covered: usize = covers.iter().map(|cover| cover.length).sum();
+                assert!(covered + replaced >= 49_990, "{effort:?} {replaced} {covers:?}");
+            }
+        }
+    }
+
     #[test]
     fn scattered_differences_stay_inside_one_cover() {
         let old = noise(20_000, 5);
