@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 #[allow(dead_code)]
 mod references_support;
-use references_support::{ElfBuilder, Section};
+use references_support::{ElfBuilder, Section, go};
 
 const LIMITS: Limits = Limits { memory_bytes: 16 << 20, output_bytes: 64 << 20 };
 
@@ -145,12 +145,17 @@ fn vector() -> (Vec<u8>, Vec<u8>, Vec<u8>) {
     (old, new, delta)
 }
 
-/// Reads a vector of the specification, which is one executable; what it is made of.
-fn references_of(vector: &str) -> References {
+/// Reads a vector of the specification; what its delta says.
+fn content_of(vector: &str) -> Content {
     let read = |what: &str| std::fs::read(format!("{VECTOR}/{vector}-{what}")).unwrap();
-    let (made, mut content) = apply(&read("delta.silt"), &read("base"));
+    let (made, content) = apply(&read("delta.silt"), &read("base"));
     assert!(made == read("target"));
-    match content.regions.remove(0).transform {
+    content
+}
+
+/// What a vector is made of that is one executable.
+fn references_of(vector: &str) -> References {
+    match content_of(vector).regions.remove(0).transform {
         Transform::References(references) => references,
         other => panic!("{other:?}"),
     }
@@ -205,6 +210,30 @@ fn arm() -> (Vec<u8>, Vec<u8>, Content) {
     (old, new, content)
 }
 
+/// Two versions of programs with the tables of Go's.
+fn go_program() -> (Vec<u8>, Vec<u8>, Content) {
+    let function = |seed: u32| go::Function { seed, length: 60 + seed as usize * 37 % 100 };
+    let versions = [("go1.20", go::Version::Go120, 0), ("go1.27", go::Version::Go127, 1000)];
+    let tar_of_both = |is_new: bool| {
+        tar_of_files(&versions.map(|(name, version, seed)| {
+            let mut functions: Vec<_> = (seed..seed + 40).map(function).collect();
+            if is_new {
+                functions.splice(5..6, [function(seed + 100), function(seed + 101)]);
+                functions[30].length += 40;
+            }
+            (name, go::program(version, &functions))
+        }))
+    };
+    let (old, new) = (tar_of_both(false), tar_of_both(true));
+    let content = matched(&old, &new, 1 << 20, Effort::Default);
+    (old, new, content)
+}
+
+#[test]
+fn the_vector_of_go_is_read() {
+    assert_eq!(machines(&content_of("go")), [Machine::X86_64; 2]);
+}
+
 /// Of what machines the executables are that a delta makes.
 fn machines(content: &Content) -> Vec<Machine> {
     let machine = |region: &Region| match &region.transform {
@@ -228,10 +257,7 @@ fn all_code_of_32_bit_arm_is_predicted() {
 
 #[test]
 fn the_vector_of_32_bit_arm_is_read() {
-    let read = |what: &str| std::fs::read(format!("{VECTOR}/arm-{what}")).unwrap();
-    let (made, content) = apply(&read("delta.silt"), &read("base"));
-    assert!(made == read("target"));
-    assert_eq!(machines(&content), [Machine::Arm; 5]);
+    assert_eq!(machines(&content_of("arm")), [Machine::Arm; 5]);
 }
 
 /// Writes the vectors anew: only for a new version of the format.
@@ -243,7 +269,12 @@ fn write_the_vectors() {
     let module_delta = delta_of(&old_module, &new_module, &content);
     let (old_arm, new_arm, content) = arm();
     let arm_delta = delta_of(&old_arm, &new_arm, &content);
+    let (old_go, new_go, content) = go_program();
+    let go_delta = delta_of(&old_go, &new_go, &content);
     let files = [
+        ("go-delta.silt", go_delta),
+        ("go-base", old_go),
+        ("go-target", new_go),
         ("arm-delta.silt", arm_delta),
         ("arm-base", old_arm),
         ("arm-target", new_arm),

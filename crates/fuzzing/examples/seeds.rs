@@ -222,15 +222,17 @@ impl Seeds {
         let library: &[[u16; 2]] = &[[0, 0], [0x1410, 0x1400], [0x1c20, 0x1c00]];
         let arm: &[[u16; 2]] = &[[0, 0], [0x608, 0x600]];
         let module: &[[u16; 2]] = &[[0, 0], [0x840, 0x900]];
+        let go: &[[u16; 2]] = &[[0, 0], [0x1008, 0x1000]];
         let seeds = [
-            ("library", 1, library, "executables/x86_64.old"),
-            ("armv6", 3, arm, "executables/armv6.old"),
-            ("armv6-fixed", 3, arm, "executables/armv6-fixed.old"),
-            ("armv7-thumb-fixed", 3, arm, "executables/armv7-thumb-fixed.old"),
-            ("module", 4, module, "modules/3.11.old.pyc"),
+            ("library", 1, library, self.read("executables/x86_64.old")?),
+            // A tar with one member.
+            ("go", 1, go, self.read("vectors/silt-1/go-base")?.split_off(512)),
+            ("armv6", 3, arm, self.read("executables/armv6.old")?),
+            ("armv6-fixed", 3, arm, self.read("executables/armv6-fixed.old")?),
+            ("armv7-thumb-fixed", 3, arm, self.read("executables/armv7-thumb-fixed.old")?),
+            ("module", 4, module, self.read("modules/3.11.old.pyc")?),
         ];
         for (name, machine, starts, old) in seeds {
-            let old = self.read(old)?;
             let size = u16::try_from(old.len()).map_err(io::Error::other)?;
             let ends = starts.iter().skip(1).map(|start| start[1]).chain([size]);
             let covers =

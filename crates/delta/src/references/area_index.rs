@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::arm::Pools;
+use super::go::GoTable;
 use super::marshal::Marks;
 use super::site::Site;
 use super::structure::{Area, AreaKind, Structure};
@@ -11,31 +12,39 @@ use super::window::Window;
 use super::{code, tables};
 use crate::read_at::{ReadAt, ReadError};
 
-/// Where things are in an area whose entries are only found by reading it from its start.
-#[derive(Debug)]
-pub(super) enum AreaIndex {
-    Unwind(Checkpoints),
-    Objects(Marks),
+/// Where things are in areas whose sites are not found by their own bytes alone.
+#[derive(Debug, Default)]
+pub(super) struct AreaIndex {
+    unwind: Option<Checkpoints>,
+    objects: Option<Marks>,
+    go: Option<GoTable>,
+    pools: Pools,
 }
 
 impl AreaIndex {
+    /// A module of Python has none of the others.
     #[cfg(test)]
-    pub(super) const MEMORY_BYTES: u64 = match Checkpoints::MEMORY_BYTES > Marks::MEMORY_BYTES {
-        true => Checkpoints::MEMORY_BYTES,
-        false => Marks::MEMORY_BYTES,
+    pub(super) const MEMORY_BYTES: u64 = {
+        let of_elf = Checkpoints::MEMORY_BYTES + GoTable::MEMORY_BYTES + Pools::MEMORY_BYTES;
+        if of_elf > Marks::MEMORY_BYTES { of_elf } else { Marks::MEMORY_BYTES }
     };
 
-    /// Reads through the area once; `None` where that is not needed. A file has one such area at most.
+    /// Reads through those areas once that are only understood from their start. A file has one of each at most.
     pub(super) fn of(
         origin: &dyn ReadAt,
         old: &Range<u64>,
-        area: &Area,
-    ) -> Result<Option<Self>, ReadError> {
-        Ok(match area.kind {
-            AreaKind::Unwind => Some(Self::Unwind(Checkpoints::of(origin, old, area)?)),
-            AreaKind::Objects => Some(Self::Objects(Marks::of(origin, old, area)?)),
-            _ => None,
-        })
+        structure: &Structure,
+    ) -> Result<Self, ReadError> {
+        let mut index = Self::default();
+        for area in &structure.areas {
+            match area.kind {
+                AreaKind::Unwind => index.unwind = Some(Checkpoints::of(origin, old, area)?),
+                AreaKind::Objects => index.objects = Some(Marks::of(origin, old, area)?),
+                AreaKind::GoFunctions => index.go = GoTable::of((origin, old), structure, area)?,
+                _ => {}
+            }
+        }
+        Ok(index)
     }
 }
 
@@ -51,22 +60,30 @@ impl Source<'_> {
     /// has these bytes. Instructions do not go past `end`.
     pub(super) fn find(
         &self,
-        (area, index): (&Area, Option<&mut AreaIndex>),
-        pools: &mut Pools,
+        (area, index): (&Area, &mut AreaIndex),
         window: &Window,
         range: &Range<u64>,
         end: u64,
         sites: &mut Vec<Site>,
     ) -> Result<(), ReadError> {
-        match (area.kind, index) {
-            (AreaKind::Code, _) => {
-                code::find(self, (area, pools), window, range, end, sites)?;
+        match area.kind {
+            AreaKind::Code => {
+                code::find(self, (area, &mut index.pools), window, range, end, sites)?;
             }
-            (AreaKind::Unwind, Some(AreaIndex::Unwind(unwind))) => {
-                unwind.find((self.origin, self.old), area, window, range, sites)?;
+            AreaKind::Unwind => {
+                if let Some(unwind) = &mut index.unwind {
+                    unwind.find((self.origin, self.old), area, window, range, sites)?;
+                }
             }
-            (AreaKind::Objects, Some(AreaIndex::Objects(marks))) => {
-                marks.find(window, range, sites)
+            AreaKind::Objects => {
+                if let Some(marks) = &mut index.objects {
+                    marks.find(window, range, sites);
+                }
+            }
+            AreaKind::GoFunctions => {
+                if let Some(go) = &index.go {
+                    go.find((self.origin, self.old), area, window, range, sites)?;
+                }
             }
             _ => tables::find(self.structure, area, window, range, sites),
         }

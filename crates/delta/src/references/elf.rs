@@ -124,7 +124,8 @@ impl Structure {
     fn area(&mut self, range: Range<u64>, address: u64, kind: AreaKind, size: u64) {
         let is_within = range.start < range.end && range.end <= size;
         // There is one table for unwinding, of which more is remembered than its place.
-        let is_second = kind == AreaKind::Unwind && self.areas.iter().any(|area| area.kind == kind);
+        let is_single = matches!(kind, AreaKind::Unwind | AreaKind::GoFunctions);
+        let is_second = is_single && self.areas.iter().any(|area| area.kind == kind);
         if is_within && !is_second && self.areas.len() < MAX_AREAS {
             self.areas.push(Area { origin: range.start, range, address, kind });
         }
@@ -250,6 +251,7 @@ impl Section {
                 Some(AreaKind::Unwind)
             }
             SHT_PROGBITS if name.starts_with(b".eh_frame_hdr\0") => Some(AreaKind::UnwindIndex),
+            SHT_PROGBITS if name.starts_with(b".gopclntab\0") => Some(AreaKind::GoFunctions),
             SHT_PROGBITS | SHT_INIT_ARRAY..=SHT_PREINIT_ARRAY if !self.has(SHF_TLS) => {
                 (elf.is_fixed || self.has(SHF_WRITE)).then_some(AreaKind::Words)
             }

@@ -7,8 +7,8 @@
 //! anew. What was sent for each is only how far that is from the truth.
 //!
 //! - [`Predictor`] makes the bytes, in the encoder and in the decoder.
-//! - `structure` reads the old file's headers; `area_index` finds the sites, by `tables`, `unwind`, `code`
-//!   and `marshal`.
+//! - `structure` reads the old file's headers; `area_index` finds the sites, by `tables`, `unwind`, `go`,
+//!   `code` and `marshal`.
 //! - `cover_map`, `learned` and `address_map` say where old places are now.
 
 mod aarch64;
@@ -18,6 +18,7 @@ mod arm;
 mod code;
 mod cover_map;
 mod elf;
+mod go;
 mod large;
 mod learned;
 mod marshal;
@@ -48,7 +49,7 @@ pub enum Machine {
     X86_64,
     /// AArch64, 64-bit ELF, little-endian.
     Aarch64,
-    /// ARM, 32-bit ELF, little-endian; Thumb-2 code.
+    /// ARM, 32-bit ELF, little-endian; A32 and Thumb-2.
     Arm,
     /// CPython: compiled modules.
     Python,

@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use super::address_map::AddressMap;
 use super::area_index::{AreaIndex, Source};
-use super::arm::Pools;
 use super::learned::LearnedMap;
 use super::site::Site;
 use super::structure::Structure;
@@ -43,8 +42,7 @@ pub struct Piece {
 pub struct Predictor {
     old: Range<u64>,
     structure: Structure,
-    index: Option<AreaIndex>,
-    pools: Pools,
+    index: AreaIndex,
     map: AddressMap,
     /// The cover of the map at hand, and how much of it is done, or of the one that comes before it.
     cover: usize,
@@ -98,15 +96,13 @@ impl Predictor {
         if machine == Machine::Python && !parameters.is_empty() {
             return Err(ReferenceError::Parameters);
         }
-        let indices = structure.areas.iter().map(|area| AreaIndex::of(origin, &old, area));
-        let index = indices.filter_map(Result::transpose).next().transpose()?;
+        let index = AreaIndex::of(origin, &old, &structure)?;
         let map = AddressMap::new(&structure.segments, parameters, covers, region_bytes)?;
         let (window, sites) = (Window::default(), Vec::new());
         Ok(Self {
             old,
             structure,
             index,
-            pools: Pools::default(),
             map,
             cover: 0,
             done: 0,
@@ -224,15 +220,7 @@ impl Predictor {
             }
             let within = range.start.max(area.range.start)..range.end.min(area.range.end);
             let end = area.range.end.min(cover_end);
-            let index = self.index.as_mut();
-            source.find(
-                (area, index),
-                &mut self.pools,
-                &self.window,
-                &within,
-                end,
-                &mut self.sites,
-            )?;
+            source.find((area, &mut self.index), &self.window, &within, end, &mut self.sites)?;
         }
         while self.sites.last().is_some_and(|site| site.end() > cover_end) {
             self.sites.pop();
@@ -273,8 +261,7 @@ mod tests {
         // A vector that grows takes twice its length.
         let sites = 2 * (PIECE_BYTES / 4) * size_of::<Site>() as u64;
         let pieces = 2 * (PIECE_BYTES + 256);
-        let parts =
-            [Structure::MEMORY_BYTES, AreaIndex::MEMORY_BYTES, Pools::MEMORY_BYTES, sites, pieces];
+        let parts = [Structure::MEMORY_BYTES, AreaIndex::MEMORY_BYTES, sites, pieces];
         let fixed = parts.iter().sum::<u64>() + ZeroedMap::MEMORY_BYTES + AddressMap::MEMORY_BYTES;
         assert!(fixed <= FIXED_BYTES, "{fixed}");
         const { assert!(AddressMap::BYTES_PER_COVER <= BYTES_PER_COVER) };

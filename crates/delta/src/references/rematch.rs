@@ -9,7 +9,6 @@ use std::ops::Range;
 use super::RegionCover;
 use super::address_map::AddressMap;
 use super::area_index::{AreaIndex, Source};
-use super::arm::Pools;
 use super::plan::Plan;
 use super::predictor::PIECE_BYTES;
 use super::site::{Form, Kind, Site};
@@ -81,19 +80,18 @@ pub(super) fn labels(
 ) -> Option<Vec<Label>> {
     let whole = 0..file.size();
     let source = Source { structure, origin: file, old: &whole };
-    let mut pools = Pools::default();
+    let mut index = AreaIndex::of(file, &whole, structure).ok()?;
     let (mut labels, mut sites, mut window) = (Vec::new(), Vec::new(), Window::default());
     for area in &structure.areas {
         if area.kind > AreaKind::SectionHeaders {
-            let mut index = AreaIndex::of(file, &whole, area).ok()?;
             let end = area.range.end.min(range.end);
             let mut at = area.range.start.max(range.start);
             while at < end {
                 let range = at..(at + PIECE_BYTES).min(end);
                 sites.clear();
                 window.read(file, &whole, &range).ok()?;
-                let area = (area, index.as_mut());
-                source.find(area, &mut pools, &window, &range, end, &mut sites).ok()?;
+                let area = (area, &mut index);
+                source.find(area, &window, &range, end, &mut sites).ok()?;
                 at = sites.last().map_or(range.end, |site| range.end.max(site.end()));
                 labels.extend(sites.iter().filter_map(Label::of));
             }

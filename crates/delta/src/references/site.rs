@@ -74,6 +74,8 @@ pub(super) enum Kind {
     Unwind,
     UnwindLink,
     UnwindLength,
+    Function,
+    FunctionPart,
     Header,
     Object,
     Line,
@@ -88,7 +90,11 @@ impl Kind {
                 Group::Pointers
             }
             Self::SymbolSize | Self::UnwindLength | Self::Line => Group::Lengths,
-            Self::UnwindIndex | Self::Unwind | Self::UnwindLink => Group::Unwind,
+            Self::UnwindIndex
+            | Self::Unwind
+            | Self::UnwindLink
+            | Self::Function
+            | Self::FunctionPart => Group::Unwind,
             Self::Header => Group::Headers,
         }
     }
@@ -96,7 +102,7 @@ impl Kind {
     /// Entries of sorted tables: they never contradict a cover.
     pub(super) fn is_table(self) -> bool {
         use Kind::*;
-        matches!(self, Relocation | Symbol | UnwindIndex | UnwindLink)
+        matches!(self, Relocation | Symbol | UnwindIndex | UnwindLink | FunctionPart)
     }
 }
 

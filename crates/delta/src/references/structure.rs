@@ -47,6 +47,7 @@ pub(super) enum AreaKind {
     Unwind,
     ArmUnwindIndex,
     Objects,
+    GoFunctions,
 }
 
 /// An old file, or a new one where it is known.

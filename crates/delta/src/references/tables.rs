@@ -39,7 +39,7 @@ pub(super) fn find(
         AreaKind::Words => (word, area.address.wrapping_neg() & (word - 1)),
         AreaKind::UnwindIndex => (4, 0),
         AreaKind::ArmUnwindIndex => (8, 0),
-        AreaKind::Code | AreaKind::Unwind | AreaKind::Objects => return,
+        AreaKind::Code | AreaKind::Unwind | AreaKind::Objects | AreaKind::GoFunctions => return,
     };
     let origin = area.origin + first;
     // The entry that has the first byte of the range, or the first entry.
@@ -77,7 +77,7 @@ impl Entry<'_> {
             AreaKind::Words => self.word(put),
             AreaKind::UnwindIndex => self.unwind_index(put),
             AreaKind::ArmUnwindIndex => self.arm_unwind_index(put),
-            AreaKind::Code | AreaKind::Unwind | AreaKind::Objects => None,
+            AreaKind::Code | AreaKind::Unwind | AreaKind::Objects | AreaKind::GoFunctions => None,
         };
     }
 

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use delta::references::Machine;
 
+pub(crate) mod go;
+
 /// What a section of a made-up file is.
 pub(crate) struct Section {
     name: &'static str,
@@ -14,7 +16,7 @@ pub(crate) struct Section {
 
 impl Section {
     /// How many kinds [`of_kind`](Self::of_kind) makes.
-    pub(crate) const KINDS: usize = 9;
+    pub(crate) const KINDS: usize = 10;
 
     pub(crate) fn code(contents: Vec<u8>) -> Self {
         Self { name: ".text", kind: 1, flags: 6, contents }
@@ -32,6 +34,7 @@ impl Section {
             (".dynamic", 6, 3),
             (".rodata", 1, 2),
             (".ARM.exidx", 0x7000_0001, 2),
+            (".gopclntab", 1, 2),
         ][number];
         Self { name, kind, flags, contents }
     }
@@ -57,6 +60,9 @@ impl Built {
 }
 
 const ADDRESS: u64 = 0x10000;
+
+/// Where the first section of a 64-bit file is loaded.
+pub(crate) const FIRST_SECTION: u64 = ADDRESS + 128;
 
 impl ElfBuilder {
     pub(crate) fn new(machine: Machine) -> Self {
