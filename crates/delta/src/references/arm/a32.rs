@@ -8,7 +8,15 @@ use crate::references::window::Window;
 pub(super) const AHEAD: u64 = 8;
 
 /// The words after a load in which the program counter may be added to what was loaded.
-const MAX_DISTANCE: u64 = 15;
+const MAX_DISTANCE: usize = 15;
+
+/// Whether it may be a branch, a load from a pool, or half of a pair.
+pub(super) fn may_refer(word: u32) -> bool {
+    // B and BL; LDR (literal); MOVW and MOVT.
+    word & 0x0e00_0000 == 0x0a00_0000
+        || word & 0x0f7f_0000 == 0x051f_0000
+        || word & 0x0fb0_0000 == 0x0300_0000
+}
 
 /// The reference of an instruction.
 pub(super) fn find(place: &Place<'_>) -> Option<Site> {
@@ -58,8 +66,9 @@ pub(super) fn use_of(window: &Window, at: u64, register: u32) -> Option<u64> {
             || word & 0x0fff_0fff == 0x0080_000f | register << 16
             || word & 0x0f2f_0fff == 0x070f_0000 | register
     };
-    let mut places = (1..=MAX_DISTANCE).map(|i| at + 4 * i);
-    places.find(|at| window.u32(*at).is_some_and(is_use))
+    let words = window.from(at + 4).as_chunks().0.iter().take(MAX_DISTANCE);
+    let number = words.map(|word| u32::from_le_bytes(*word)).position(is_use)?;
+    Some(at + 4 + 4 * number as u64)
 }
 
 /// LDR of PC from a table after it, on any condition.

@@ -30,18 +30,37 @@ pub(super) fn find(
     let structure = source.structure;
     let end_of_memory = structure.segments.end();
     let mut at = range.start + (area.address_of(range.start) & 1);
+    let bytes = window.from(at);
+    let (first, first_address) = (at, area.address_of(at));
     while at < range.end && at + 4 <= end {
-        let Some(word) = window.u32(at) else { break };
-        let place = Place { structure, window, at, address: area.address_of(at), word };
-        let in_pool = match place.is_aligned() && place.may_be_in_pool(end_of_memory) {
-            true => pools.base_of(source, area, at)?.and_then(|base| place.in_pool(base)),
-            false => None,
-        };
-        let site = in_pool.or_else(|| place.instruction());
+        let from = usize::try_from(at - first).unwrap_or(usize::MAX);
+        let Some(word) = bytes.get(from..).and_then(<[u8]>::first_chunk) else { break };
+        let (word, address) = (u32::from_le_bytes(*word), first_address.wrapping_add(at - first));
+        let may_be_in_pool = address & 3 == 0 && is_near(word, structure.is_fixed, end_of_memory);
+        let mut site = None;
+        if may_be_in_pool || may_refer(word, address) {
+            let place = Place { structure, window, at, address, word };
+            if may_be_in_pool {
+                site = pools.base_of(source, area, at)?.and_then(|base| place.in_pool(base));
+            }
+            site = site.or_else(|| place.instruction());
+        }
         at += if site.is_some() { 4 } else { 2 };
         sites.extend(site);
     }
     Ok(())
+}
+
+/// Whether a word can say where something is. Most instructions cannot, so that pools need not be looked for where
+/// they are.
+fn is_near(word: u32, is_fixed: bool, end_of_memory: u64) -> bool {
+    let distance = if is_fixed { word } else { word.cast_signed().unsigned_abs() };
+    u64::from(distance) < end_of_memory
+}
+
+/// Whether an instruction may have a reference, by the bits that those have in common that do.
+fn may_refer(word: u32, address: u64) -> bool {
+    thumb::may_refer(word) || address & 3 == 0 && a32::may_refer(word)
 }
 
 /// A place in the old code, and the four bytes there.
@@ -87,15 +106,6 @@ impl Place<'_> {
     fn absolute(&self, form: Form, meaning: Meaning) -> Option<Site> {
         let is_there = |target| self.structure.is_fixed && self.structure.is_pointer(target);
         meaning.target().is_some_and(is_there).then(|| self.site(form, Kind::CodeData, meaning))
-    }
-
-    /// Whether the word, if it is in a pool, can say where something is. Most instructions cannot, so that
-    /// pools need not be looked for where they are.
-    fn may_be_in_pool(&self, end_of_memory: u64) -> bool {
-        match self.structure.is_fixed {
-            true => self.structure.is_pointer(self.word.into()),
-            false => u64::from(self.word.cast_signed().unsigned_abs()) < end_of_memory,
-        }
     }
 
     /// A word of a literal pool, which `base` is added to.

@@ -16,10 +16,14 @@ const BLOCK_WORDS: usize = 2 << 10;
 /// How far before its word a load may be.
 const REACH_BYTES: u64 = 4096 + 8;
 
-/// The pools of the block that was asked for last.
+/// So many blocks are kept: covers go back and forth, and with one block alone each is searched twice as often.
+const MAX_BLOCKS: usize = 8;
+
+/// The pools of the blocks that were asked for last.
 #[derive(Debug, Default)]
 pub(in crate::references) struct Pools {
-    block: Block,
+    /// The last one first.
+    blocks: Vec<Block>,
     window: Window,
 }
 
@@ -35,7 +39,7 @@ pub(super) struct Load {
 impl Pools {
     #[cfg(test)]
     pub(in crate::references) const MEMORY_BYTES: u64 =
-        BLOCK_BYTES + 2 * (REACH_BYTES + BLOCK_BYTES + 128);
+        MAX_BLOCKS as u64 * BLOCK_BYTES + 2 * (REACH_BYTES + BLOCK_BYTES + 128);
 
     /// The address that is added to the word at `at`, if that is in a pool: 0 where files are linked to a
     /// fixed address.
@@ -45,60 +49,44 @@ impl Pools {
         area: &Area,
         at: u64,
     ) -> Result<Option<u64>, ReadError> {
-        if !self.block.range.contains(&at) {
-            let start = at / BLOCK_BYTES * BLOCK_BYTES;
-            let range = start.max(area.range.start)..(start + BLOCK_BYTES).min(area.range.end);
-            let before = range.start.saturating_sub(REACH_BYTES).max(area.range.start);
-            self.window.read(source.origin, source.old, &(before..range.end))?;
-            self.block.begin(range);
-            match source.structure.is_fixed {
-                true => self.find_absolute(source, area, before),
-                false => self.find_distances(area, before),
-            }
+        match self.blocks.iter().position(|block| block.range.contains(&at)) {
+            Some(number) => self.blocks[..=number].rotate_right(1),
+            None => self.search(source, area, at)?,
         }
-        Ok(self.block.base(at))
+        Ok(self.blocks.first().and_then(|block| block.base(at)))
     }
 
-    /// Finds words that say where something is.
-    fn find_absolute(&mut self, source: &Source<'_>, area: &Area, before: u64) {
-        let is_code = |word: u32| source.structure.segments.is_code(word.into());
-        let mut table_at = None;
-        for (at, address) in halfwords(area, before..self.block.range.end) {
-            let Some(word) = self.window.u32(at) else { break };
-            if table_at == Some(at) && is_code(word) {
-                self.block.put(at, 0);
-                table_at = Some(at + 4);
-                continue;
-            }
-            if address & 3 == 0 && a32::jumps_by_table(word) {
-                table_at = Some(at + a32::AHEAD);
-            }
-            if let Some((load, _)) = load(word, address) {
-                self.block.put(at + load.distance, 0);
-            }
-        }
-    }
+    /// Finds the pools of the block with `at`, which takes the place of the one not asked for longest.
+    fn search(&mut self, source: &Source<'_>, area: &Area, at: u64) -> Result<(), ReadError> {
+        let start = at / BLOCK_BYTES * BLOCK_BYTES;
+        let range = start.max(area.range.start)..(start + BLOCK_BYTES).min(area.range.end);
+        let before = range.start.saturating_sub(REACH_BYTES).max(area.range.start);
+        self.window.read(source.origin, source.old, &(before..range.end))?;
 
-    /// Finds words that say how far something is from the instruction that adds the program counter.
-    fn find_distances(&mut self, area: &Area, before: u64) {
-        for (at, address) in halfwords(area, before..self.block.range.end) {
-            let Some(word) = self.window.u32(at) else { break };
-            let Some((load, is_a32)) = load(word, address) else { continue };
-            let (adds_at, ahead) = match is_a32 {
-                true => (a32::use_of(&self.window, at, load.register), a32::AHEAD),
-                false => (thumb::use_of(&self.window, at, load.register), thumb::AHEAD),
-            };
-            if let Some(adds_at) = adds_at {
-                self.block.put(at + load.distance, area.address_of(adds_at).wrapping_add(ahead));
-            }
+        let spare = if self.blocks.len() == MAX_BLOCKS { self.blocks.pop() } else { None };
+        let mut block = spare.unwrap_or_default();
+        block.begin(range);
+        match source.structure.is_fixed {
+            true => block.find_absolute(&self.window, source, area, before),
+            false => block.find_distances(&self.window, area, before),
         }
+        self.blocks.insert(0, block);
+        Ok(())
     }
 }
 
-/// Where instructions may start, and their addresses.
-fn halfwords(area: &Area, range: Range<u64>) -> impl Iterator<Item = (u64, u64)> {
-    let first = range.start + (area.address_of(range.start) & 1);
-    (first..range.end).step_by(2).map(|at| (at, area.address_of(at)))
+/// Where instructions may start, their addresses, and the four bytes there.
+fn words<'a>(
+    window: &'a Window,
+    area: &Area,
+    start: u64,
+) -> impl Iterator<Item = (u64, u64, u32)> + 'a {
+    let address = area.address_of(start);
+    let odd = address & 1;
+    let (at, address) = (start + odd, address.wrapping_add(odd));
+    let words = window.from(at).windows(4).step_by(2).filter_map(<[u8]>::first_chunk);
+    let words = words.map(|word| u32::from_le_bytes(*word));
+    (0..).step_by(2).zip(words).map(move |(i, word)| (at + i, address.wrapping_add(i), word))
 }
 
 /// What an instruction loads, and whether it is of A32.
@@ -123,6 +111,39 @@ impl Block {
         self.range = range;
         self.bases.clear();
         self.bases.resize(BLOCK_WORDS, NONE);
+    }
+
+    /// Finds words that say where something is.
+    fn find_absolute(&mut self, window: &Window, source: &Source<'_>, area: &Area, before: u64) {
+        let is_code = |word: u32| source.structure.segments.is_code(word.into());
+        let mut table_at = None;
+        for (at, address, word) in words(window, area, before) {
+            if table_at == Some(at) && is_code(word) {
+                self.put(at, 0);
+                table_at = Some(at + 4);
+                continue;
+            }
+            if address & 3 == 0 && a32::jumps_by_table(word) {
+                table_at = Some(at + a32::AHEAD);
+            }
+            if let Some((load, _)) = load(word, address) {
+                self.put(at + load.distance, 0);
+            }
+        }
+    }
+
+    /// Finds words that say how far something is from the instruction that adds the program counter.
+    fn find_distances(&mut self, window: &Window, area: &Area, before: u64) {
+        for (at, address, word) in words(window, area, before) {
+            let Some((load, is_a32)) = load(word, address) else { continue };
+            let (adds_at, ahead) = match is_a32 {
+                true => (a32::use_of(window, at, load.register), a32::AHEAD),
+                false => (thumb::use_of(window, at, load.register), thumb::AHEAD),
+            };
+            if let Some(adds_at) = adds_at {
+                self.put(at + load.distance, area.address_of(adds_at).wrapping_add(ahead));
+            }
+        }
     }
 
     fn number(&self, at: u64) -> Option<usize> {

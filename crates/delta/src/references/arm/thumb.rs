@@ -8,7 +8,12 @@ use crate::references::window::Window;
 pub(super) const AHEAD: u64 = 4;
 
 /// The halfwords after a load in which the program counter may be added to what was loaded.
-const MAX_DISTANCE: u64 = 30;
+const MAX_DISTANCE: usize = 30;
+
+/// Whether it may be a branch of two halfwords, or half of a pair.
+pub(super) fn may_refer(word: u32) -> bool {
+    word & 0xf800 == 0xf000
+}
 
 /// The reference of an instruction of two halfwords, the first of them low in the word.
 pub(super) fn find(place: &Place<'_>) -> Option<Site> {
@@ -68,7 +73,8 @@ pub(super) fn load(word: u32, address: u64) -> Option<Load> {
 /// The instruction after the load at `at` that adds the program counter to `register`.
 pub(super) fn use_of(window: &Window, at: u64, register: u32) -> Option<u64> {
     // ADD register, PC.
-    let wanted = u64::from(0x4478 | register >> 3 << 7 | register & 7);
-    let mut places = (1..=MAX_DISTANCE).map(|i| at + 2 * i);
-    places.find(|at| window.number(*at, 2) == Some(wanted))
+    let wanted = 0x4478 | register >> 3 << 7 | register & 7;
+    let halves = window.from(at + 2).as_chunks().0.iter().take(MAX_DISTANCE);
+    let mut numbers = halves.map(|half| u32::from(u16::from_le_bytes(*half)));
+    Some(at + 2 + 2 * numbers.position(|half| half == wanted)? as u64)
 }
