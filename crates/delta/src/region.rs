@@ -127,6 +127,14 @@ impl Content {
         self.uncovered_bytes(length).saturating_sub(headers * BLOCK_BYTES)
     }
 
+    /// Whether it has executables of a machine, those of inner contents too.
+    pub(crate) fn has_machine(&self, machine: Machine) -> bool {
+        self.regions.iter().any(|region| match &region.transform {
+            Transform::References(references) => references.machine == machine,
+            Transform::Deflate(deflate) => deflate.content.has_machine(machine),
+        })
+    }
+
     /// Memory that its regions take at most while they are made.
     pub(crate) fn resident_bytes(&self) -> u64 {
         self.regions.iter().map(Region::resident_bytes).max().unwrap_or(0)

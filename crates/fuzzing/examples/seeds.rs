@@ -185,6 +185,8 @@ impl Seeds {
         self.write("native_decode", "vector", &delta)?;
         let mixed = self.read("vectors/silt-1/mixed-delta.silt")?;
         self.write("native_decode", "mixed", &mixed)?;
+        let operands = self.read("vectors/silt-1/operands-delta.silt")?;
+        self.write("native_decode", "operands", &operands)?;
         let real = fuzzing::native_delta();
         self.write("load_delta", "silt", &[&[0], &real[..]].concat())?;
         let whole = self.read("vectors/silt-1/target.tar")?;

@@ -42,6 +42,8 @@ pub(super) struct Emitter<'a> {
     pub(super) streams: StreamWriters,
     pub(super) cursors: Cursors,
     headers: HeaderContext,
+    /// Whether literals of executables have their operands apart.
+    pub(super) has_operands: bool,
     equal: EqualRun,
     pub(super) sites: SiteLog,
     /// Bytes said so far of the layer, or of what the compressed member at hand holds.
@@ -78,6 +80,7 @@ impl<'a> Emitter<'a> {
             cursors: Cursors::new(origins.bytes.len()),
             origins,
             headers: HeaderContext::default(),
+            has_operands: false,
             equal: EqualRun::default(),
             sites: SiteLog::default(),
             position: 0,
@@ -299,7 +302,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// Bytes of the layer that the frame at hand can still make; a member is made in one frame.
-    fn room(&self) -> u64 {
+    pub(super) fn room(&self) -> u64 {
         match self.plain {
             Some(_) => u64::MAX,
             None => u64::from(MAX_FRAME_OUTPUT_BYTES) - (self.position - self.frame_start),
@@ -307,7 +310,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// Whether the frame at hand is to end as soon as it can.
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         let may_end = self.plain.is_none() && self.executable_start != Some(self.position);
         may_end && self.streams.raw_bytes() >= FRAME_RAW_BYTES
     }

@@ -1,7 +1,8 @@
 //! Emitting executables: which old file and which covers first, then what differs.
 
-use super::emit::Emitter;
+use super::emit::{Emitter, piece_length};
 use super::encode::{EncodeError, Result};
+use super::operands::{Apart, OperandRun};
 use super::operations::{MANY_REFERENCES, REFERENCES};
 use super::streams::StreamId;
 use super::varint;
@@ -37,12 +38,21 @@ impl Emitter<'_> {
             let before = unmapped.next_if(|cover| start + u64::from(cover.target) < next);
             let stop = before.map_or(next, |cover| start + u64::from(cover.target));
             let literals = stop - self.position;
-            if !references.unmapped.is_empty() && literals > 0 {
-                self.make_room(1)?;
-                self.literal_bytes(stop)?;
-                self.streams.put(StreamId::RegionLengths, literals);
+            if literals > 0 {
+                self.make_room(Apart::BYTES)?;
+                let is_code = self.has_operands
+                    && literals >= Apart::BYTES
+                    && predictor.is_after_x86_64_code();
+                let mut run = OperandRun::begin(&self.tail, is_code);
+                self.literals_in_frame(&mut run, start, stop)?;
+                if !references.unmapped.is_empty() {
+                    self.streams.put(StreamId::RegionLengths, literals);
+                }
+                while self.position < stop {
+                    self.make_room(Apart::BYTES)?;
+                    self.literals_in_frame(&mut run, start, stop)?;
+                }
             }
-            self.plain_bytes(stop)?;
             if self.position == end {
                 break;
             }
@@ -100,13 +110,44 @@ impl Emitter<'_> {
         predictor.begin_unmapped(cover).map_err(EncodeError::References)
     }
 
-    /// Says bytes up to `end` as they are, without an operation.
-    fn plain_bytes(&mut self, end: u64) -> Result {
-        while self.position < end {
-            self.make_room(1)?;
-            self.literal_bytes(end)?;
+    /// Says literals up to `end`, as many as the frame at hand takes, their operands apart.
+    fn literals_in_frame(&mut self, run: &mut OperandRun, start: u64, end: u64) -> Result {
+        if !run.is_code() {
+            return self.literal_bytes(end);
         }
+        let first = self.position;
+        while self.position < end && self.room() >= Apart::BYTES && !self.is_full() {
+            let left = end - self.position;
+            let mut piece = vec![0; piece_length(self.room().min(left))];
+            self.target().read_exact_at(&mut piece, self.position)?;
+            let said = self.say_apart(run, &piece, self.position - start, left);
+            piece.truncate(said);
+            self.take_piece(&piece);
+            self.position += said as u64;
+        }
+        self.report.literal_bytes += self.position - first;
+        self.account(How::Literal, self.position);
         Ok(())
+    }
+
+    /// Says the bytes of a piece at `at` of the region, of a run with `left` bytes: all but what there is of an operand at its
+    /// end; how many those are.
+    fn say_apart(&mut self, run: &mut OperandRun, piece: &[u8], at: u64, left: u64) -> usize {
+        let mut said = 0;
+        while said < piece.len() {
+            let rest = &piece[said..];
+            let Some(apart) = run.operand(at + said as u64, left - said as u64) else {
+                run.push(rest[0]);
+                self.streams.raw(StreamId::Literals).push(rest[0]);
+                said += 1;
+                continue;
+            };
+            let Some(operand) = rest.first_chunk() else { break };
+            self.streams.raw(apart.stream).extend(apart.stored(*operand));
+            operand.iter().for_each(|byte| run.push(*byte));
+            said += operand.len();
+        }
+        said
     }
 
     fn predicted_piece(

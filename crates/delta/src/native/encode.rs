@@ -5,13 +5,13 @@ use std::io::{self, Write};
 use super::MAX_FRAME_OUTPUT_BYTES;
 use super::emit::{ChangedHeader, Emitter, Origins, piece_length};
 use super::header::{MAX_ORIGINS, Needs, Origin};
-use super::streams::{Compression, RawBytes, STREAM_COUNT, StreamTable, StreamWriters};
+use super::streams::{Compression, RawBytes, STREAM_COUNT, StreamSet, StreamTable, StreamWriters};
 use super::tar_header::body_bytes;
 use crate::cover::{Cover, OriginId};
 use crate::deflate::InflateError;
 use crate::kinds::{KindMap, KindTotals, Ledger};
 use crate::read_at::{ReadAround, ReadAt, ReadError};
-use crate::references::ReferenceError;
+use crate::references::{Machine, ReferenceError};
 use crate::region::{Content, Deflate, Region, Transform};
 use crate::tar_map::BLOCK_BYTES;
 
@@ -121,9 +121,15 @@ pub fn encode(
     let listed: Vec<Origin> = used.iter().map(|i| origins[*i].0).collect();
     let itself = (0..).zip(&listed).find(|(_, origin)| origin.is_itself());
     let itself = itself.map(|(number, _)| OriginId(number));
-    let has_regions = !content.regions.is_empty();
+    let set = match options.compression {
+        _ if content.regions.is_empty() => StreamSet::Plain,
+        Compression::Mixed { .. } => StreamSet::Regions,
+        _ if content.has_machine(Machine::X86_64) => StreamSet::Operands,
+        _ => StreamSet::Regions,
+    };
     let raw = RawBytes { output: target.size(), literals: content.literal_bytes(target.size()) };
-    let table = StreamTable::for_output(raw, options.compression, has_regions);
+    let table = StreamTable::for_output(raw, options.compression, set);
+    let has_operands = table.has_operands();
     let resident_bytes = content.resident_bytes();
     let needs = Needs::new(listed, target_digest, target.size(), resident_bytes, table);
     let needs = within(options, needs)?;
@@ -139,6 +145,7 @@ pub fn encode(
     let max_frame_stored_bytes = needs.max_frame_stored_bytes;
     let emitter = Emitter::new(target, origins, streams, ledger, max_frame_stored_bytes, out);
     let mut timeline = Timeline { emitter };
+    timeline.emitter.has_operands = has_operands;
     timeline.stretch(&content, target.size())?;
     timeline.emitter.finish_frame()?;
     let mut report = timeline.emitter.finish();

@@ -5,6 +5,7 @@
 //! - [`header`](Needs): what a delta needs and gives, readable without the rest;
 //! - `operations`: what a delta says, and how positions are predicted;
 //! - `streams`: the compressed streams that operations are spread over;
+//! - `operands`: which bytes of new code go to which stream, over `x86_64`;
 //! - `tar_header`: a tar header said by its fields;
 //! - [`encode`], over `emit`, and [`LayerDecoder`]: the two directions.
 
@@ -17,6 +18,7 @@ mod encode;
 mod error;
 mod frame_run;
 mod header;
+mod operands;
 mod operations;
 mod record;
 mod references_run;
@@ -24,6 +26,7 @@ mod resident;
 mod streams;
 mod stretch;
 mod tar_header;
+mod x86_64;
 use crate::varint;
 
 pub use decode::{FrameInfo, LayerDecoder};

@@ -2,6 +2,7 @@
 
 use super::error::DecodeError;
 use super::frame_run::{FrameError, FrameRun, State, Step, origin_of};
+use super::operands::{Apart, OperandRun};
 use super::operations::RightRun;
 use super::streams::{StreamId, StreamReaders};
 use super::{PIECE_BYTES, varint};
@@ -26,6 +27,8 @@ pub(super) struct Executable {
     has_unmapped: bool,
     /// Literals before the next such cover, where that is known.
     literals: Option<u64>,
+    /// The literals at hand.
+    run: Option<OperandRun>,
 }
 
 impl FrameRun<'_> {
@@ -86,6 +89,7 @@ impl FrameRun<'_> {
             resident_bytes,
             has_unmapped,
             literals: None,
+            run: None,
         });
         Ok(())
     }
@@ -114,20 +118,21 @@ impl FrameRun<'_> {
             let at = next.map_or(executable.end, |target| executable.start + target);
             match at.checked_sub(self.stretch.position) {
                 Some(0) => {
-                    executable.literals = None;
+                    (executable.literals, executable.run) = (None, None);
                     self.predicted_piece(&mut executable, &mut piece)?;
                 }
                 Some(gap) if executable.has_unmapped => {
                     match self.literals(&mut executable, gap)? {
                         0 => self.begin_unmapped(&mut executable)?,
                         literals => {
-                            let made = self.literal_piece(literals, end, &mut piece)?;
+                            let made =
+                                self.literal_piece(&mut executable, literals, end, &mut piece)?;
                             executable.literals = Some(literals - made);
                         }
                     }
                 }
                 Some(gap) => {
-                    self.literal_piece(gap, end, &mut piece)?;
+                    self.literal_piece(&mut executable, gap, end, &mut piece)?;
                 }
                 None => return Err("the covers of an executable are not possible".into()),
             }
@@ -165,17 +170,38 @@ impl FrameRun<'_> {
         let cover = RegionCover::new(target, old, length).ok_or(TOO_FAR)?;
         let begun = executable.predictor.begin_unmapped(cover);
         begun.map_err(|_| "the covers of an executable are not possible")?;
-        executable.literals = None;
+        (executable.literals, executable.run) = (None, None);
         self.note(|record| record.unmapped_cover(cover))
     }
 
-    /// Emits literals, no more than `most` and not past `end`; how many those were.
-    fn literal_piece(&mut self, most: u64, end: u64, piece: &mut Vec<u8>) -> Step<u64> {
-        let count = most.min(end - self.stretch.position).min(PIECE_BYTES as u64);
+    /// Emits literals of a run that has `left` bytes, not past `end`; how many those were.
+    fn literal_piece(
+        &mut self,
+        executable: &mut Executable,
+        left: u64,
+        end: u64,
+        piece: &mut Vec<u8>,
+    ) -> Step<u64> {
+        let has_operands = self.state.has_operands && left >= Apart::BYTES;
+        let run = executable.run.get_or_insert_with(|| {
+            let is_code = has_operands && executable.predictor.is_after_x86_64_code();
+            OperandRun::begin(&self.stretch.tail, is_code)
+        });
+        let count = left.min(end - self.stretch.position).min(PIECE_BYTES as u64);
         piece.resize(usize::try_from(count).unwrap_or(0), 0);
-        self.state.streams.literals(self.bytes, self.stretch.tail, piece)?;
+        if run.is_code() {
+            let at = self.stretch.position - executable.start;
+            let streams = &mut self.state.streams;
+            let made = make_apart(run, streams, self.bytes, piece, at, left)?;
+            if made == 0 {
+                return Err("a frame ends where it cannot".into());
+            }
+            piece.truncate(made);
+        } else {
+            self.state.streams.literals(self.bytes, self.stretch.tail, piece)?;
+        }
         self.emit(piece)?;
-        Ok(count)
+        Ok(piece.len() as u64)
     }
 
     fn predicted_piece(&mut self, executable: &mut Executable, piece: &mut Vec<u8>) -> Step {
@@ -197,6 +223,35 @@ impl FrameRun<'_> {
         self.add_differences(piece)?;
         self.emit(piece)
     }
+}
+
+/// Makes a piece at `at` of the region, of a run with `left` bytes: all but what it would have of an operand at its end; how
+/// many bytes those are.
+fn make_apart(
+    run: &mut OperandRun,
+    streams: &mut StreamReaders,
+    frame: &[u8],
+    piece: &mut [u8],
+    at: u64,
+    left: u64,
+) -> Step<usize> {
+    let mut made = 0;
+    while made < piece.len() {
+        let Some(apart) = run.operand(at + made as u64, left - made as u64) else {
+            made += streams.bytes_until(StreamId::Literals, frame, &mut piece[made..], |byte| {
+                run.push(byte);
+                run.expects_operand()
+            })?;
+            continue;
+        };
+        let Some(operand) = piece[made..].first_chunk_mut() else { break };
+        let mut stored = [0; 4];
+        streams.bytes(apart.stream, frame, &mut stored)?;
+        *operand = apart.operand(stored);
+        operand.iter().for_each(|byte| run.push(*byte));
+        made += operand.len();
+    }
+    Ok(made)
 }
 
 /// The truth about sites, as the delta has it.

@@ -6,7 +6,7 @@ use super::address_map::AddressMap;
 use super::area_index::{AreaIndex, Source};
 use super::learned::LearnedMap;
 use super::site::Site;
-use super::structure::Structure;
+use super::structure::{AreaKind, Structure};
 use super::window::Window;
 use super::{Machine, ReferenceError, RegionCover, Residuals};
 use crate::read_at::{ReadAt, ReadError};
@@ -134,6 +134,15 @@ impl Predictor {
     /// Where a cover at `target` is expected in the old file: on the diagonal of the last one.
     pub fn diagonal(&self, target: u64) -> u64 {
         self.ends.1.wrapping_add(target.wrapping_sub(self.ends.0))
+    }
+
+    /// Whether what comes after the last cover in the old file is code of x86-64.
+    pub fn is_after_x86_64_code(&self) -> bool {
+        let at = self.ends.1;
+        let area = self.structure.areas.partition_point(|area| area.range.end <= at);
+        let area = self.structure.areas.get(area);
+        self.structure.machine == Some(Machine::X86_64)
+            && area.is_some_and(|area| area.kind == AreaKind::Code && area.range.start <= at)
     }
 
     /// Begins a cover that the map does not have: what comes next before the next one of the map.

@@ -9,8 +9,8 @@ use zstd::stream::raw::{
     CParameter, DParameter, Decoder, Encoder, InBuffer, Operation as _, OutBuffer,
 };
 
-use super::StreamId;
 use super::mixing::{self, Differences, Literals, MixedReader, MixedWriter};
+use super::{LITERAL_BITS, StreamId};
 
 /// Table sizes of zstd at its high levels, as base-2 logarithms.
 const MAX_HASH_LOG: u32 = 22;
@@ -90,13 +90,7 @@ pub(super) enum Compressor {
 }
 
 impl Compressor {
-    /// `literal_bits`: so many bits of the byte before it are the context of one that does not repeat.
-    pub(super) fn new(
-        compression: Compression,
-        id: StreamId,
-        log: u8,
-        literal_bits: u32,
-    ) -> io::Result<Self> {
+    pub(super) fn new(compression: Compression, id: StreamId, log: u8) -> io::Result<Self> {
         let window_log = u32::from(log);
         match compression {
             Compression::Mixed { .. } if id == StreamId::Literals => {
@@ -118,7 +112,9 @@ impl Compressor {
                 let mut options = LzmaOptions::new_preset(preset)?;
                 options.dict_size(1 << window_log);
                 // Numbers of varying length are at no multiples of anything.
-                options.literal_context_bits(literal_bits).position_bits(0);
+                let position_bits = if id.is_of_words() { 2 } else { 0 };
+                options.literal_context_bits(LITERAL_BITS[id as usize]);
+                options.literal_position_bits(position_bits).position_bits(position_bits);
                 let stream = Stream::new_raw_encoder(Filters::new().lzma2(&options))?;
                 Ok(Self::Lzma2(stream))
             }

@@ -44,6 +44,12 @@ pub(super) enum StreamId {
     ResidualGaps = 10,
     /// Actual reference minus predicted.
     Residuals = 11,
+    /// Operands of literals: where calls and jumps of one byte go.
+    Calls = 12,
+    /// Where data is.
+    Places = 13,
+    /// How far conditional jumps go.
+    Jumps = 14,
 }
 
 impl StreamId {
@@ -65,7 +71,38 @@ impl StreamId {
         Self::RegionOffsets,
         Self::ResidualGaps,
         Self::Residuals,
+        Self::Calls,
+        Self::Places,
+        Self::Jumps,
     ];
+
+    /// Whether the stream is of numbers of four bytes.
+    fn is_of_words(self) -> bool {
+        matches!(self, Self::Calls | Self::Places | Self::Jumps)
+    }
+}
+
+/// Which streams a delta has: those up to some [`StreamId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StreamSet {
+    /// Of a layer without transforms.
+    Plain,
+    /// With regions.
+    Regions,
+    /// With regions whose literals have operands apart.
+    Operands,
+}
+
+impl StreamSet {
+    const ALL: [Self; 3] = [Self::Plain, Self::Regions, Self::Operands];
+
+    const fn count(self) -> usize {
+        match self {
+            Self::Plain => 7,
+            Self::Regions => 12,
+            Self::Operands => STREAM_COUNT,
+        }
+    }
 }
 
 /// Where a difference is.
@@ -86,15 +123,14 @@ impl DifferenceSite {
 }
 
 /// All streams there are.
-pub(super) const STREAM_COUNT: usize = 12;
-/// Streams of a layer without transforms: the first ones.
-const PLAIN_STREAMS: usize = 7;
+pub(super) const STREAM_COUNT: usize = 15;
 
 /// Base-2 logarithms of the windows that each stream may be given, for a large layer.
-const WINDOW_LOGS: [u8; STREAM_COUNT] = [17, 18, 18, 19, 20, 22, 19, 18, 18, 18, 18, 19];
+const WINDOW_LOGS: [u8; STREAM_COUNT] =
+    [17, 18, 18, 19, 20, 22, 19, 18, 18, 18, 18, 19, 18, 18, 18];
 /// How many bits of the byte before are looked at, where that is for the encoder to choose: more for bytes
 /// of code and text, few for numbers. Measured on updates of Debian, BusyBox and an init: 0.7 % of all.
-const LITERAL_BITS: [u32; STREAM_COUNT] = [0, 1, 1, 1, 2, 4, 0, 1, 3, 1, 1, 1];
+const LITERAL_BITS: [u32; STREAM_COUNT] = [0, 1, 1, 1, 2, 4, 0, 1, 3, 1, 1, 1, 0, 0, 0];
 /// The smallest and the largest window of the compression that are accepted.
 const MIN_WINDOW_LOG: u8 = 12;
 const MAX_WINDOW_LOG: u8 = 30;
@@ -124,8 +160,7 @@ pub(super) struct RawBytes {
 
 impl StreamTable {
     /// Windows that are no larger than what they are for can profit from: compressing takes a multiple of them, far apart in memory.
-    pub(super) fn for_output(raw: RawBytes, compression: Compression, has_regions: bool) -> Self {
-        let count = if has_regions { STREAM_COUNT } else { PLAIN_STREAMS };
+    pub(super) fn for_output(raw: RawBytes, compression: Compression, set: StreamSet) -> Self {
         let entry = |id: &StreamId| {
             let codec = compression.codec(*id);
             let useful = match (id, codec) {
@@ -136,7 +171,7 @@ impl StreamTable {
             let useful = u8::try_from(useful).unwrap_or(MAX_WINDOW_LOG).max(MIN_WINDOW_LOG);
             Entry { codec, window_log: useful.min(WINDOW_LOGS[*id as usize]) }
         };
-        Self(StreamId::ALL[..count].iter().map(entry).collect())
+        Self(StreamId::ALL[..set.count()].iter().map(entry).collect())
     }
 
     /// Halves the largest window, and the table of what is mixed as [`TABLE_LOG`] says; false where
@@ -167,12 +202,15 @@ impl StreamTable {
         }
     }
 
-    /// Version 1 has the first 7 or all 12 streams of [`StreamId`], in order.
+    /// Whether literals of executables have their operands apart.
+    pub(super) fn has_operands(&self) -> bool {
+        self.0.len() == StreamSet::Operands.count()
+    }
+
+    /// Version 1 has the first 7 or 12 or all 15 streams of [`StreamId`], in order. What is mixed has operands in it.
     pub(super) fn take(rest: &mut &[u8]) -> Option<Self> {
         let count = usize::try_from(varint::take(rest)?).ok()?;
-        if count != PLAIN_STREAMS && count != STREAM_COUNT {
-            return None;
-        }
+        StreamSet::ALL.into_iter().find(|set| set.count() == count)?;
         let mut entries = Vec::with_capacity(count);
         for id in &StreamId::ALL[..count] {
             let ([found, codec, window_log], after) = rest.split_first_chunk::<3>()?;
@@ -187,7 +225,9 @@ impl StreamTable {
             }
             entries.push(Entry { codec, window_log });
         }
-        Some(Self(entries))
+        let table = Self(entries);
+        let is_mixed = table.0.iter().any(|entry| entry.codec == Codec::Mixed);
+        (!is_mixed || !table.has_operands()).then_some(table)
     }
 }
 
@@ -204,7 +244,7 @@ mod tests {
             let raw = RawBytes { output: 1 << 30, literals };
             let logs = [Compression::Lzma2 { preset: 7 }, Compression::Mixed { preset: 7 }].map(
                 |compression| {
-                    let table = StreamTable::for_output(raw, compression, true);
+                    let table = StreamTable::for_output(raw, compression, StreamSet::Regions);
                     table.0[StreamId::Literals as usize].window_log
                 },
             );
@@ -214,7 +254,8 @@ mod tests {
 
     #[test]
     fn windows_give_way_before_what_is_mixed_does() {
-        let mut table = StreamTable::for_output(LARGE, Compression::Mixed { preset: 7 }, true);
+        let mut table =
+            StreamTable::for_output(LARGE, Compression::Mixed { preset: 7 }, StreamSet::Regions);
         let largest = |table: &StreamTable, is_mixed: bool| {
             let entries = table.0.iter().filter(|x| (x.codec == Codec::Mixed) == is_mixed);
             entries.map(|entry| entry.window_log).max().unwrap()
@@ -231,9 +272,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_mixed_has_operands_in_it() {
+        for (preset, is_possible) in
+            [(Compression::Lzma2 { preset: 7 }, true), (Compression::Mixed { preset: 7 }, false)]
+        {
+            for set in StreamSet::ALL {
+                let table = StreamTable::for_output(LARGE, preset, set);
+                let mut bytes = Vec::new();
+                table.put(&mut bytes);
+                let taken = StreamTable::take(&mut &bytes[..]);
+                let is_possible = is_possible || set != StreamSet::Operands;
+                assert_eq!(taken, is_possible.then_some(table), "{set:?}");
+            }
+        }
+    }
+
+    #[test]
     fn windows_can_be_made_to_fit_a_small_memory() {
         for compression in [Compression::Lzma2 { preset: 7 }, Compression::Zstd { level: 9 }] {
-            let mut table = StreamTable::for_output(LARGE, compression, true);
+            let mut table = StreamTable::for_output(LARGE, compression, StreamSet::Regions);
             let large = table.compress_memory_bytes();
             assert!((80 << 20..200 << 20).contains(&large), "{large}");
             while table.compress_memory_bytes() > 48 << 20 {

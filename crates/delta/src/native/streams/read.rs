@@ -82,6 +82,34 @@ impl StreamReaders {
         Ok(())
     }
 
+    /// The next bytes of a stream, as many as `out` has room for or until one of which `is_last` holds: how many.
+    pub(in crate::native) fn bytes_until(
+        &mut self,
+        id: StreamId,
+        frame: &[u8],
+        out: &mut [u8],
+        mut is_last: impl FnMut(u8) -> bool,
+    ) -> Result<usize> {
+        let stream = self.stream(id)?;
+        let mut count = 0;
+        while count < out.len() {
+            if stream.next == stream.filled {
+                stream.refill(frame)?;
+            }
+            let (from, start) = (stream.next, count);
+            for (to, byte) in out[start..].iter_mut().zip(&stream.block[from..stream.filled]) {
+                *to = *byte;
+                count += 1;
+                if is_last(*byte) {
+                    stream.next = from + count - start;
+                    return Ok(count);
+                }
+            }
+            stream.next = from + count - start;
+        }
+        Ok(count)
+    }
+
     /// The next literals, which come after `tail`.
     pub(in crate::native) fn literals(
         &mut self,

@@ -4,7 +4,7 @@ use std::io;
 
 use super::codec::{Compression, Compressor};
 use super::mixing::Tail;
-use super::{DifferenceSite, LITERAL_BITS, STREAM_COUNT, StreamId, StreamTable};
+use super::{DifferenceSite, STREAM_COUNT, StreamId, StreamTable};
 use crate::native::varint;
 
 /// Collects the streams of a frame, and compresses them when it ends.
@@ -18,10 +18,10 @@ impl StreamWriters {
         table: &StreamTable,
         compression: Compression,
     ) -> io::Result<Self> {
-        let compressors = StreamId::ALL.iter().zip(&table.0).map(|(id, entry)| {
-            let literal_bits = LITERAL_BITS[*id as usize];
-            Compressor::new(compression, *id, entry.window_log, literal_bits)
-        });
+        let compressors = StreamId::ALL
+            .iter()
+            .zip(&table.0)
+            .map(|(id, entry)| Compressor::new(compression, *id, entry.window_log));
         Ok(Self { raw: Default::default(), compressors: compressors.collect::<io::Result<_>>()? })
     }
 

@@ -1,11 +1,12 @@
 //! What the two streams that are mixed are predicted from.
 
 use super::arithmetic::BitCoder;
-use super::instructions::{Instruction, PARTS};
+use super::instructions::Instruction;
 use super::model::Model;
 use super::tail::Tail;
 use super::{Context, HASHED, hash, low_byte, nudged};
 use crate::native::streams::DifferenceSite;
+use crate::native::x86_64::PARTS;
 
 /// The model of literals: they go on after the bytes that were made before them.
 pub(in crate::native::streams) struct Literals {

@@ -7,8 +7,7 @@
 //!
 //! - `model` predicts and learns, over `slots` (probabilities by context), `repeats` and `refinement`, in vectors of
 //!   `lanes`; the same code runs on both sides;
-//! - [`Literals`] and [`Differences`]: the contexts of the two streams that are mixed, over `instructions` and their
-//!   `opcodes` (where in one a byte is), and [`Tail`];
+//! - [`Literals`] and [`Differences`]: the contexts of the two streams that are mixed, over `instructions` and [`Tail`];
 //! - `arithmetic`: the coder; [`MixedWriter`] and [`MixedReader`]: a stream, frame by frame.
 
 mod arithmetic;
@@ -17,7 +16,6 @@ mod instructions;
 mod lanes;
 mod logistic;
 mod model;
-mod opcodes;
 mod refinement;
 mod repeats;
 mod run;
@@ -36,7 +34,7 @@ const HASHED: usize = 4;
 const CONTEXTS: usize = DIRECT + HASHED;
 
 /// Parts of instructions, and of what is no code eight by the byte before.
-const PARTS: usize = instructions::PARTS as usize + 8;
+const PARTS: usize = crate::native::x86_64::PARTS as usize + 8;
 
 /// What a byte is predicted from.
 struct Context {

@@ -27,7 +27,7 @@ impl Tail {
     }
 
     /// All of them, the first one first.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(in crate::native) fn bytes(&self) -> &[u8] {
         &self.0
     }
 

@@ -1,8 +1,8 @@
 //! What follows on the opcodes of x86-64.
 
 /// The opcodes of one byte, of `0f`, of `0f 38` and of `0f 3a`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Map {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(in crate::native) enum Map {
     #[default]
     One,
     Two,
@@ -17,7 +17,7 @@ const STRANGE: [u16; 16] = [
 ];
 
 /// Whether compilers for 64 bits hardly make such an opcode: what has some is no code of x86-64.
-pub(super) const fn is_strange(map: Map, opcode: u8) -> bool {
+pub(in crate::native) const fn is_strange(map: Map, opcode: u8) -> bool {
     matches!(map, Map::One) && STRANGE[opcode as usize >> 4] >> (opcode & 15) & 1 == 1
 }
 
@@ -87,12 +87,28 @@ impl Shape {
     }
 
     /// What follows on an opcode.
-    pub(super) const fn of(map: Map, opcode: u8) -> Self {
+    pub(super) fn of(map: Map, opcode: u8) -> Self {
         match map {
-            Map::One => Self::of_one(opcode),
-            Map::Two => Self::of_two(opcode),
+            Map::One => ONE[opcode as usize],
+            Map::Two => TWO[opcode as usize],
             Map::Long38 => Self::modrm(Immediate::Bytes(0)),
             Map::Long3a => Self::modrm(Immediate::Bytes(1)),
         }
+    }
+}
+
+static ONE: [Shape; 256] = table(false);
+static TWO: [Shape; 256] = table(true);
+
+const fn table(is_two: bool) -> [Shape; 256] {
+    let mut shapes = [Shape::plain(Immediate::Bytes(0)); 256];
+    let mut opcode: u8 = 0;
+    loop {
+        shapes[opcode as usize] =
+            if is_two { Shape::of_two(opcode) } else { Shape::of_one(opcode) };
+        if opcode == u8::MAX {
+            return shapes;
+        }
+        opcode += 1;
     }
 }
