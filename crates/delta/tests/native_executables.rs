@@ -56,8 +56,19 @@ const LITERALS: [&[u8]; 13] = [
 
 /// An executable made of pieces of `old`: literals before each, the piece's start and length, and whether
 /// it is on the map.
-fn made_of(old: &[u8], pieces: &[(usize, usize, usize, bool)]) -> (Vec<u8>, References) {
-    let between = LITERALS.concat();
+fn made_of(old: &[u8], pieces: &[Piece]) -> (Vec<u8>, References) {
+    made_with(Machine::X86_64, &LITERALS.concat(), old, pieces)
+}
+
+type Piece = (usize, usize, usize, bool);
+
+/// The same for any machine, of what may be between pieces.
+fn made_with(
+    machine: Machine,
+    between: &[u8],
+    old: &[u8],
+    pieces: &[Piece],
+) -> (Vec<u8>, References) {
     let (mut new, mut covers, mut unmapped) = (Vec::new(), Vec::new(), Vec::new());
     for (i, &(literals, start, length, is_mapped)) in pieces.iter().enumerate() {
         new.extend(between.iter().cycle().take(literals));
@@ -76,9 +87,9 @@ fn made_of(old: &[u8], pieces: &[(usize, usize, usize, bool)]) -> (Vec<u8>, Refe
         let last = new.len() - 1;
         new[last] ^= u8::from(i % 3 == 0);
     }
-    new.extend(&between);
+    new.extend(between);
     let references = References {
-        machine: Machine::X86_64,
+        machine,
         origin: OriginId(0),
         old: 0..old.len() as u64,
         parameters: [vec![0, 1], vec![0; 4]].concat(),
@@ -210,6 +221,119 @@ fn the_vector_of_operands_is_read() {
     assert_eq!((references.covers.len(), references.unmapped.len()), (5, 3));
 }
 
+/// Code of ARM, and what may be new in it: instructions with operands that are apart, and others.
+fn code_of_arm() -> [(Machine, Vec<u8>, Vec<u8>); 3] {
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let halves = |halves: &[u16]| halves.iter().flat_map(|half| half.to_le_bytes()).collect();
+    // bl back and ahead; b; b.ne; cbz; tbz; adrp back and ahead; adr; ldr, of a place; add; ret
+    let a64 = [
+        0x97ff_fff6,
+        0x9400_0123,
+        0x17ff_ffff,
+        0x5400_0041,
+        0xb4ff_ffe3,
+        0x3608_0045,
+        0xf0ff_ffe0,
+        0x9000_0081,
+        0x1000_0042,
+        0x5800_0041,
+        0x9100_4021,
+        0xd65f_03c0,
+    ];
+    // bl back; blne; b; beq; blx, to Thumb; ldr, of a place; mov; movw; bx
+    let a32 = [
+        0xebff_fff6,
+        0x1b00_0010,
+        0xeaff_fffe,
+        0x0a00_0001,
+        0xfaff_fff6,
+        0xe59f_e004,
+        0xe1a0_1002,
+        0xe302_3345,
+        0xe12f_ff1e,
+    ];
+    // movs; bl; adds; blx; b.w; beq.w; movw; b; bx
+    let thumb = [
+        0x2001, 0xf7ff, 0xffda, 0x1c49, 0xf7ff, 0xefda, 0xf000, 0xb812, 0xf000, 0x807e, 0xf242,
+        0x33c8, 0xe7fe, 0x4770,
+    ];
+    [
+        (Machine::Aarch64, words(&[0xd503_201f; 500]), words(&a64)),
+        (Machine::Arm, words(&[0xe1a0_0000; 500]), words(&a32)),
+        (Machine::Arm, halves(&[0xbf00; 1000]), halves(&thumb)),
+    ]
+}
+
+/// Executables of ARM with runs of literals at the start of the file, within code at all places of a word, some of them shorter
+/// than an instruction, and after code.
+fn units() -> (Vec<u8>, Vec<u8>, Content) {
+    let (mut olds, mut news, mut content) = (Vec::new(), Vec::new(), Content::default());
+    for (machine, code, between) in code_of_arm() {
+        let old = ElfBuilder::new(machine).section(Section::code(code.clone())).build().bytes;
+        let text = old.windows(64).position(|bytes| bytes == &code[..64]).unwrap();
+        let pieces = [
+            (20, 0, text + 100, true),
+            (52, text + 100, 61, true),
+            (47, text + 200, 62, false),
+            (2, text + 300, 64, true),
+            (3, text + 400, 63, false),
+            (50, text + 500, 64, true),
+            (5, text + 600, 1000, false),
+        ];
+        let (new, mut references) = made_with(machine, &between, &old, &pieces);
+        references.old = olds.len() as u64..(olds.len() + old.len()) as u64;
+        let target = news.len() as u64..(news.len() + new.len()) as u64;
+        content.regions.push(Region { target, transform: Transform::References(references) });
+        olds.extend(old);
+        news.extend(new);
+    }
+    (olds, news, content)
+}
+
+#[test]
+fn words_and_halfwords_of_arm_have_streams_of_their_own() {
+    let (old, new, content) = units();
+    let origin = Origin::Layer { diff_id: [0; 32], size: old.len() as u64 };
+    for (compression, are_apart) in
+        [(LZMA, true), (Compression::Zstd { level: 3 }, true), (MIXED, false)]
+    {
+        let options =
+            EncodeOptions { compression, memory_bytes: 16 << 20, compress_memory_bytes: 256 << 20 };
+        let mut delta = Vec::new();
+        let report = encode(&new, [7; 32], &[(origin, &old)], &content, &options, &mut delta);
+        let apart = &report.unwrap().stream_bytes[12..];
+        assert!(apart.iter().all(|bytes| (*bytes > 0) == are_apart), "{apart:?}");
+        let (made, noted) = apply(&delta, &old);
+        assert!(made == new);
+        assert_eq!(noted.regions, content.regions);
+    }
+}
+
+/// More than a frame holds, so that frames end within runs: at all places of a word, since the first run has one byte more.
+#[test]
+fn frames_end_between_instructions() {
+    for (machine, code, between) in code_of_arm() {
+        let old = ElfBuilder::new(machine).section(Section::code(code)).build().bytes;
+        let pieces = [(9, 0, old.len(), true), (3 << 20, 64, 100, false), (5, 170, 50, true)];
+        let (new, references) = made_with(machine, &between, &old, &pieces);
+        let content = region(0, new.len(), references);
+        let (made, noted) = apply(&delta_of(&old, &new, &content), &old);
+        assert!(made == new);
+        assert_eq!(noted.regions, content.regions);
+    }
+}
+
+#[test]
+fn the_vector_of_units_is_read() {
+    let content = content_of("units");
+    let machine = |region: &Region| match &region.transform {
+        Transform::References(references) => Some(references.machine),
+        _ => None,
+    };
+    let machines: Vec<_> = content.regions.iter().map(machine).collect();
+    assert_eq!(machines, [Machine::Aarch64, Machine::Arm, Machine::Arm].map(Some));
+}
+
 /// Reads a vector of the specification; what its delta says.
 fn content_of(vector: &str) -> Content {
     let read = |what: &str| std::fs::read(format!("{VECTOR}/{vector}-{what}")).unwrap();
@@ -338,7 +462,12 @@ fn write_the_vectors() {
     let go_delta = delta_of(&old_go, &new_go, &content);
     let (old_operands, new_operands, content) = operands();
     let operands_delta = delta_of(&old_operands, &new_operands, &content);
+    let (old_units, new_units, content) = units();
+    let units_delta = delta_of(&old_units, &new_units, &content);
     let files = [
+        ("units-delta.silt", units_delta),
+        ("units-base", old_units),
+        ("units-target", new_units),
         ("operands-delta.silt", operands_delta),
         ("operands-base", old_operands),
         ("operands-target", new_operands),

@@ -183,10 +183,10 @@ impl Seeds {
         let delta = self.read("vectors/silt-1/delta.silt")?;
         self.write("native_header", "vector", &delta[..delta.len().min(200)])?;
         self.write("native_decode", "vector", &delta)?;
-        let mixed = self.read("vectors/silt-1/mixed-delta.silt")?;
-        self.write("native_decode", "mixed", &mixed)?;
-        let operands = self.read("vectors/silt-1/operands-delta.silt")?;
-        self.write("native_decode", "operands", &operands)?;
+        for name in ["mixed", "operands", "units"] {
+            let delta = self.read(&format!("vectors/silt-1/{name}-delta.silt"))?;
+            self.write("native_decode", name, &delta)?;
+        }
         let real = fuzzing::native_delta();
         self.write("load_delta", "silt", &[&[0], &real[..]].concat())?;
         let whole = self.read("vectors/silt-1/target.tar")?;

@@ -42,8 +42,6 @@ pub(super) struct Emitter<'a> {
     pub(super) streams: StreamWriters,
     pub(super) cursors: Cursors,
     headers: HeaderContext,
-    /// Whether literals of executables have their operands apart.
-    pub(super) has_operands: bool,
     equal: EqualRun,
     pub(super) sites: SiteLog,
     /// Bytes said so far of the layer, or of what the compressed member at hand holds.
@@ -80,7 +78,6 @@ impl<'a> Emitter<'a> {
             cursors: Cursors::new(origins.bytes.len()),
             origins,
             headers: HeaderContext::default(),
-            has_operands: false,
             equal: EqualRun::default(),
             sites: SiteLog::default(),
             position: 0,

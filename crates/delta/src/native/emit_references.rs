@@ -1,8 +1,8 @@
 //! Emitting executables: which old file and which covers first, then what differs.
 
+use super::code_run::{CodeRun, CodeRuns, Place};
 use super::emit::{Emitter, piece_length};
 use super::encode::{EncodeError, Result};
-use super::operands::{Apart, OperandRun};
 use super::operations::{MANY_REFERENCES, REFERENCES};
 use super::streams::StreamId;
 use super::varint;
@@ -32,24 +32,22 @@ impl Emitter<'_> {
         let start = self.position;
         let end = start + length;
         let mut unmapped = references.unmapped.iter().copied().peekable();
-        let mut piece = Vec::new();
+        let (mut runs, mut piece) = (CodeRuns::default(), Vec::new());
         loop {
             let next = predictor.position().map_or(end, |target| start + target);
             let before = unmapped.next_if(|cover| start + u64::from(cover.target) < next);
             let stop = before.map_or(next, |cover| start + u64::from(cover.target));
             let literals = stop - self.position;
             if literals > 0 {
-                self.make_room(Apart::BYTES)?;
-                let is_code = self.has_operands
-                    && literals >= Apart::BYTES
-                    && predictor.is_after_x86_64_code();
-                let mut run = OperandRun::begin(&self.tail, is_code);
+                self.make_room(CodeRun::MAX_UNIT_BYTES)?;
+                let place = Place { at: self.position - start, left: literals };
+                let mut run = runs.begin(&predictor, self.streams.set, &self.tail, place);
                 self.literals_in_frame(&mut run, start, stop)?;
                 if !references.unmapped.is_empty() {
                     self.streams.put(StreamId::RegionLengths, literals);
                 }
                 while self.position < stop {
-                    self.make_room(Apart::BYTES)?;
+                    self.make_room(CodeRun::MAX_UNIT_BYTES)?;
                     self.literals_in_frame(&mut run, start, stop)?;
                 }
             }
@@ -110,17 +108,15 @@ impl Emitter<'_> {
         predictor.begin_unmapped(cover).map_err(EncodeError::References)
     }
 
-    /// Says literals up to `end`, as many as the frame at hand takes, their operands apart.
-    fn literals_in_frame(&mut self, run: &mut OperandRun, start: u64, end: u64) -> Result {
-        if !run.is_code() {
-            return self.literal_bytes(end);
-        }
+    /// Says literals up to `end`, as many as the frame at hand takes.
+    fn literals_in_frame(&mut self, run: &mut Option<CodeRun>, start: u64, end: u64) -> Result {
+        let Some(run) = run else { return self.literal_bytes(end) };
         let first = self.position;
-        while self.position < end && self.room() >= Apart::BYTES && !self.is_full() {
-            let left = end - self.position;
-            let mut piece = vec![0; piece_length(self.room().min(left))];
+        while self.position < end && self.room() >= CodeRun::MAX_UNIT_BYTES && !self.is_full() {
+            let place = Place { at: self.position - start, left: end - self.position };
+            let mut piece = vec![0; piece_length(self.room().min(place.left))];
             self.target().read_exact_at(&mut piece, self.position)?;
-            let said = self.say_apart(run, &piece, self.position - start, left);
+            let said = run.say(&mut self.streams, &piece, place);
             piece.truncate(said);
             self.take_piece(&piece);
             self.position += said as u64;
@@ -128,26 +124,6 @@ impl Emitter<'_> {
         self.report.literal_bytes += self.position - first;
         self.account(How::Literal, self.position);
         Ok(())
-    }
-
-    /// Says the bytes of a piece at `at` of the region, of a run with `left` bytes: all but what there is of an operand at its
-    /// end; how many those are.
-    fn say_apart(&mut self, run: &mut OperandRun, piece: &[u8], at: u64, left: u64) -> usize {
-        let mut said = 0;
-        while said < piece.len() {
-            let rest = &piece[said..];
-            let Some(apart) = run.operand(at + said as u64, left - said as u64) else {
-                run.push(rest[0]);
-                self.streams.raw(StreamId::Literals).push(rest[0]);
-                said += 1;
-                continue;
-            };
-            let Some(operand) = rest.first_chunk() else { break };
-            self.streams.raw(apart.stream).extend(apart.stored(*operand));
-            operand.iter().for_each(|byte| run.push(*byte));
-            said += operand.len();
-        }
-        said
     }
 
     fn predicted_piece(

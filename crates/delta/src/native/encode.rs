@@ -11,7 +11,7 @@ use crate::cover::{Cover, OriginId};
 use crate::deflate::InflateError;
 use crate::kinds::{KindMap, KindTotals, Ledger};
 use crate::read_at::{ReadAround, ReadAt, ReadError};
-use crate::references::{Machine, ReferenceError};
+use crate::references::ReferenceError;
 use crate::region::{Content, Deflate, Region, Transform};
 use crate::tar_map::BLOCK_BYTES;
 
@@ -124,12 +124,10 @@ pub fn encode(
     let set = match options.compression {
         _ if content.regions.is_empty() => StreamSet::Plain,
         Compression::Mixed { .. } => StreamSet::Regions,
-        _ if content.has_machine(Machine::X86_64) => StreamSet::Operands,
-        _ => StreamSet::Regions,
+        _ => StreamSet::of_machines(|machine| content.has_machine(machine)),
     };
     let raw = RawBytes { output: target.size(), literals: content.literal_bytes(target.size()) };
     let table = StreamTable::for_output(raw, options.compression, set);
-    let has_operands = table.has_operands();
     let resident_bytes = content.resident_bytes();
     let needs = Needs::new(listed, target_digest, target.size(), resident_bytes, table);
     let needs = within(options, needs)?;
@@ -145,7 +143,6 @@ pub fn encode(
     let max_frame_stored_bytes = needs.max_frame_stored_bytes;
     let emitter = Emitter::new(target, origins, streams, ledger, max_frame_stored_bytes, out);
     let mut timeline = Timeline { emitter };
-    timeline.emitter.has_operands = has_operands;
     timeline.stretch(&content, target.size())?;
     timeline.emitter.finish_frame()?;
     let mut report = timeline.emitter.finish();

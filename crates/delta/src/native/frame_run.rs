@@ -27,8 +27,6 @@ pub(super) struct State {
     /// The executable that is being made.
     pub(super) executable: Option<Executable>,
     pub(super) region_piece: Vec<u8>,
-    /// Whether literals of executables have their operands apart.
-    pub(super) has_operands: bool,
     /// The memory of regions.
     pub(super) resident: Resident,
     /// What the delta says, where that is to be known.
@@ -54,7 +52,6 @@ impl State {
             inflated: Vec::new(),
             executable: None,
             region_piece: Vec::new(),
-            has_operands: needs.streams.has_operands(),
             resident: Resident::new(needs.resident_bytes),
             record: None,
             layer_bytes: needs.output_bytes,

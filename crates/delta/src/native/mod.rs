@@ -5,10 +5,11 @@
 //! - [`header`](Needs): what a delta needs and gives, readable without the rest;
 //! - `operations`: what a delta says, and how positions are predicted;
 //! - `streams`: the compressed streams that operations are spread over;
-//! - `operands`: which bytes of new code go to which stream, over `x86_64`;
+//! - `code_run`: which bytes of new code go to which stream, over `x86_64`;
 //! - `tar_header`: a tar header said by its fields;
 //! - [`encode`], over `emit`, and [`LayerDecoder`]: the two directions.
 
+mod code_run;
 mod decode;
 mod deflate_run;
 mod emit;
@@ -18,7 +19,6 @@ mod encode;
 mod error;
 mod frame_run;
 mod header;
-mod operands;
 mod operations;
 mod record;
 mod references_run;

@@ -1,8 +1,8 @@
 //! Applying what concerns executables: regions that are made out of an old file and its references.
 
+use super::code_run::{CodeRun, CodeRuns, Place};
 use super::error::DecodeError;
 use super::frame_run::{FrameError, FrameRun, State, Step, origin_of};
-use super::operands::{Apart, OperandRun};
 use super::operations::RightRun;
 use super::streams::{StreamId, StreamReaders};
 use super::{PIECE_BYTES, varint};
@@ -27,8 +27,9 @@ pub(super) struct Executable {
     has_unmapped: bool,
     /// Literals before the next such cover, where that is known.
     literals: Option<u64>,
-    /// The literals at hand.
-    run: Option<OperandRun>,
+    code_runs: CodeRuns,
+    /// The literals at hand, if there are any: of code, or not.
+    run: Option<Option<CodeRun>>,
 }
 
 impl FrameRun<'_> {
@@ -89,6 +90,7 @@ impl FrameRun<'_> {
             resident_bytes,
             has_unmapped,
             literals: None,
+            code_runs: CodeRuns::default(),
             run: None,
         });
         Ok(())
@@ -182,23 +184,22 @@ impl FrameRun<'_> {
         end: u64,
         piece: &mut Vec<u8>,
     ) -> Step<u64> {
-        let has_operands = self.state.has_operands && left >= Apart::BYTES;
+        let place = Place { at: self.stretch.position - executable.start, left };
+        let streams = &mut self.state.streams;
         let run = executable.run.get_or_insert_with(|| {
-            let is_code = has_operands && executable.predictor.is_after_x86_64_code();
-            OperandRun::begin(&self.stretch.tail, is_code)
+            let (runs, tail) = (&mut executable.code_runs, &self.stretch.tail);
+            runs.begin(&executable.predictor, streams.set, tail, place)
         });
         let count = left.min(end - self.stretch.position).min(PIECE_BYTES as u64);
         piece.resize(usize::try_from(count).unwrap_or(0), 0);
-        if run.is_code() {
-            let at = self.stretch.position - executable.start;
-            let streams = &mut self.state.streams;
-            let made = make_apart(run, streams, self.bytes, piece, at, left)?;
+        if let Some(run) = run {
+            let made = run.make(streams, self.bytes, piece, place)?;
             if made == 0 {
                 return Err("a frame ends where it cannot".into());
             }
             piece.truncate(made);
         } else {
-            self.state.streams.literals(self.bytes, self.stretch.tail, piece)?;
+            streams.literals(self.bytes, self.stretch.tail, piece)?;
         }
         self.emit(piece)?;
         Ok(piece.len() as u64)
@@ -223,35 +224,6 @@ impl FrameRun<'_> {
         self.add_differences(piece)?;
         self.emit(piece)
     }
-}
-
-/// Makes a piece at `at` of the region, of a run with `left` bytes: all but what it would have of an operand at its end; how
-/// many bytes those are.
-fn make_apart(
-    run: &mut OperandRun,
-    streams: &mut StreamReaders,
-    frame: &[u8],
-    piece: &mut [u8],
-    at: u64,
-    left: u64,
-) -> Step<usize> {
-    let mut made = 0;
-    while made < piece.len() {
-        let Some(apart) = run.operand(at + made as u64, left - made as u64) else {
-            made += streams.bytes_until(StreamId::Literals, frame, &mut piece[made..], |byte| {
-                run.push(byte);
-                run.expects_operand()
-            })?;
-            continue;
-        };
-        let Some(operand) = piece[made..].first_chunk_mut() else { break };
-        let mut stored = [0; 4];
-        streams.bytes(apart.stream, frame, &mut stored)?;
-        *operand = apart.operand(stored);
-        operand.iter().for_each(|byte| run.push(*byte));
-        made += operand.len();
-    }
-    Ok(made)
 }
 
 /// The truth about sites, as the delta has it.

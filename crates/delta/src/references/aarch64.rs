@@ -20,14 +20,10 @@ pub(super) struct Instruction<'a> {
 /// Finds the reference of an instruction.
 pub(super) fn find(instruction: &Instruction<'_>, segments: &Segments) -> Option<Site> {
     let word = instruction.word;
-    let branch = |form, kind| instruction.relative(form, kind, |target| segments.is_code(target));
+    if let Some((form, kind)) = branch(word) {
+        return instruction.relative(form, kind, |target| segments.is_code(target));
+    }
     match word {
-        _ if word & 0xfc00_0000 == 0x9400_0000 => branch(Form::A64Branch26, Kind::Call),
-        _ if word & 0xfc00_0000 == 0x1400_0000 => branch(Form::A64Branch26, Kind::Jump),
-        // B.cond; CBZ, CBNZ; TBZ, TBNZ.
-        _ if word & 0xff00_0010 == 0x5400_0000 => branch(Form::A64Branch19, Kind::Jump),
-        _ if word & 0x7e00_0000 == 0x3400_0000 => branch(Form::A64Branch19, Kind::Jump),
-        _ if word & 0x7e00_0000 == 0x3600_0000 => branch(Form::A64Branch14, Kind::Jump),
         // LDR (literal), ADR.
         _ if word & 0x3b00_0000 == 0x1800_0000 => {
             let is_mapped = |target| segments.is_mapped(target);
@@ -42,8 +38,21 @@ pub(super) fn find(instruction: &Instruction<'_>, segments: &Segments) -> Option
     }
 }
 
+/// How a branch says where it goes, and whether it is a call.
+pub(super) fn branch(word: u32) -> Option<(Form, Kind)> {
+    match word {
+        _ if word & 0xfc00_0000 == 0x9400_0000 => Some((Form::A64Branch26, Kind::Call)),
+        _ if word & 0xfc00_0000 == 0x1400_0000 => Some((Form::A64Branch26, Kind::Jump)),
+        // B.cond; CBZ, CBNZ; TBZ, TBNZ.
+        _ if word & 0xff00_0010 == 0x5400_0000 => Some((Form::A64Branch19, Kind::Jump)),
+        _ if word & 0x7e00_0000 == 0x3400_0000 => Some((Form::A64Branch19, Kind::Jump)),
+        _ if word & 0x7e00_0000 == 0x3600_0000 => Some((Form::A64Branch14, Kind::Jump)),
+        _ => None,
+    }
+}
+
 /// Whether it is an ADRP.
-fn is_page(word: u32) -> bool {
+pub(super) fn is_page(word: u32) -> bool {
     word & 0x9f00_0000 == 0x9000_0000
 }
 

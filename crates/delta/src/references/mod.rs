@@ -32,6 +32,7 @@ mod tables;
 mod trial;
 mod unwind;
 mod window;
+mod words;
 mod x86_64;
 
 pub(crate) use large::split_longest;
@@ -39,6 +40,7 @@ pub use large::{LargePair, LargePlan, Vote, WindowPair};
 pub use plan::{Plan, memory_bytes, plan};
 pub use predictor::{Piece, Predictor};
 pub use site::{Group, Prediction};
+pub use words::{InstructionSet, Says, WordOperand};
 
 use crate::read_at::ReadError;
 

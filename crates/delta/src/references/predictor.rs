@@ -136,13 +136,17 @@ impl Predictor {
         self.ends.1.wrapping_add(target.wrapping_sub(self.ends.0))
     }
 
-    /// Whether what comes after the last cover in the old file is code of x86-64.
-    pub fn is_after_x86_64_code(&self) -> bool {
+    /// Whether what comes after the last cover in the old file is code.
+    pub fn is_after_code(&self) -> bool {
         let at = self.ends.1;
         let area = self.structure.areas.partition_point(|area| area.range.end <= at);
         let area = self.structure.areas.get(area);
-        self.structure.machine == Some(Machine::X86_64)
-            && area.is_some_and(|area| area.kind == AreaKind::Code && area.range.start <= at)
+        area.is_some_and(|area| area.kind == AreaKind::Code && area.range.start <= at)
+    }
+
+    /// The machine of the old file.
+    pub fn machine(&self) -> Option<Machine> {
+        self.structure.machine
     }
 
     /// Begins a cover that the map does not have: what comes next before the next one of the map.

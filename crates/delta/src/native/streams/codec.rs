@@ -112,7 +112,7 @@ impl Compressor {
                 let mut options = LzmaOptions::new_preset(preset)?;
                 options.dict_size(1 << window_log);
                 // Numbers of varying length are at no multiples of anything.
-                let position_bits = if id.is_of_words() { 2 } else { 0 };
+                let position_bits = id.unit_log();
                 options.literal_context_bits(LITERAL_BITS[id as usize]);
                 options.literal_position_bits(position_bits).position_bits(position_bits);
                 let stream = Stream::new_raw_encoder(Filters::new().lzma2(&options))?;

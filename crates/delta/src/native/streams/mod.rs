@@ -15,6 +15,8 @@ pub(super) use write::StreamWriters;
 use super::varint;
 use codec::Codec;
 
+use crate::references::Machine;
+
 type Result<T = ()> = std::result::Result<T, &'static str>;
 
 /// What a stream holds. The number is its id in the format.
@@ -44,12 +46,16 @@ pub(super) enum StreamId {
     ResidualGaps = 10,
     /// Actual reference minus predicted.
     Residuals = 11,
-    /// Operands of literals: where calls and jumps of one byte go.
+    /// Operands of literals: where calls go.
     Calls = 12,
     /// Where data is.
     Places = 13,
-    /// How far conditional jumps go.
+    /// How far jumps go.
     Jumps = 14,
+    /// Literals of code that are words.
+    Words = 15,
+    /// Literals of code that are halfwords.
+    Halves = 16,
 }
 
 impl StreamId {
@@ -74,33 +80,76 @@ impl StreamId {
         Self::Calls,
         Self::Places,
         Self::Jumps,
+        Self::Words,
+        Self::Halves,
     ];
 
-    /// Whether the stream is of numbers of four bytes.
-    fn is_of_words(self) -> bool {
-        matches!(self, Self::Calls | Self::Places | Self::Jumps)
+    /// Base-2 logarithm of what its bytes come in multiples of.
+    fn unit_log(self) -> u32 {
+        match self {
+            Self::Calls | Self::Places | Self::Jumps | Self::Words => 2,
+            Self::Halves => 1,
+            _ => 0,
+        }
+    }
+
+    /// Whether it has bytes without a like.
+    fn is_of_literals(self) -> bool {
+        matches!(self, Self::Literals | Self::Words | Self::Halves)
     }
 }
 
 /// Which streams a delta has: those up to some [`StreamId`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub(super) enum StreamSet {
     /// Of a layer without transforms.
     Plain,
     /// With regions.
     Regions,
-    /// With regions whose literals have operands apart.
+    /// With regions whose literals of x86-64 have operands apart …
     Operands,
+    /// … and those of AArch64 words …
+    Words,
+    /// … and those of 32-bit ARM words or halfwords.
+    Halves,
 }
 
 impl StreamSet {
-    const ALL: [Self; 3] = [Self::Plain, Self::Regions, Self::Operands];
+    const ALL: [Self; 5] = [Self::Plain, Self::Regions, Self::Operands, Self::Words, Self::Halves];
+
+    /// What there has to be for literals next to a machine's code.
+    fn of_code(machine: Machine) -> Option<Self> {
+        match machine {
+            Machine::X86_64 => Some(Self::Operands),
+            Machine::Aarch64 => Some(Self::Words),
+            Machine::Arm => Some(Self::Halves),
+            Machine::Python => None,
+        }
+    }
+
+    /// What a target with executables of some machines needs.
+    pub(super) fn of_machines(has_machine: impl Fn(Machine) -> bool) -> Self {
+        let machines = [Machine::Arm, Machine::Aarch64, Machine::X86_64];
+        let most = machines.into_iter().find(|machine| has_machine(*machine));
+        most.and_then(Self::of_code).unwrap_or(Self::Regions)
+    }
+
+    fn of_count(count: usize) -> Option<Self> {
+        Self::ALL.into_iter().find(|set| set.count() == count)
+    }
+
+    /// Whether literals next to a machine's code have streams of their own.
+    pub(super) fn has_code_of(self, machine: Machine) -> bool {
+        Self::of_code(machine).is_some_and(|set| self >= set)
+    }
 
     const fn count(self) -> usize {
         match self {
             Self::Plain => 7,
             Self::Regions => 12,
-            Self::Operands => STREAM_COUNT,
+            Self::Operands => 15,
+            Self::Words => 16,
+            Self::Halves => STREAM_COUNT,
         }
     }
 }
@@ -123,14 +172,14 @@ impl DifferenceSite {
 }
 
 /// All streams there are.
-pub(super) const STREAM_COUNT: usize = 15;
+pub(super) const STREAM_COUNT: usize = 17;
 
 /// Base-2 logarithms of the windows that each stream may be given, for a large layer.
 const WINDOW_LOGS: [u8; STREAM_COUNT] =
-    [17, 18, 18, 19, 20, 22, 19, 18, 18, 18, 18, 19, 18, 18, 18];
+    [17, 18, 18, 19, 20, 22, 19, 18, 18, 18, 18, 19, 18, 18, 18, 22, 22];
 /// How many bits of the byte before are looked at, where that is for the encoder to choose: more for bytes
 /// of code and text, few for numbers. Measured on updates of Debian, BusyBox and an init: 0.7 % of all.
-const LITERAL_BITS: [u32; STREAM_COUNT] = [0, 1, 1, 1, 2, 4, 0, 1, 3, 1, 1, 1, 0, 0, 0];
+const LITERAL_BITS: [u32; STREAM_COUNT] = [0, 1, 1, 1, 2, 4, 0, 1, 3, 1, 1, 1, 0, 0, 0, 0, 3];
 /// The smallest and the largest window of the compression that are accepted.
 const MIN_WINDOW_LOG: u8 = 12;
 const MAX_WINDOW_LOG: u8 = 30;
@@ -164,7 +213,9 @@ impl StreamTable {
         let entry = |id: &StreamId| {
             let codec = compression.codec(*id);
             let useful = match (id, codec) {
-                (StreamId::Literals, Codec::Zstd | Codec::Lzma2) => raw.literals.min(raw.output),
+                (id, Codec::Zstd | Codec::Lzma2) if id.is_of_literals() => {
+                    raw.literals.min(raw.output)
+                }
                 _ => raw.output,
             };
             let useful = useful.max(1).next_power_of_two().trailing_zeros();
@@ -202,15 +253,15 @@ impl StreamTable {
         }
     }
 
-    /// Whether literals of executables have their operands apart.
-    pub(super) fn has_operands(&self) -> bool {
-        self.0.len() == StreamSet::Operands.count()
+    /// Which streams there are.
+    pub(super) fn set(&self) -> StreamSet {
+        StreamSet::of_count(self.0.len()).unwrap_or(StreamSet::Plain)
     }
 
-    /// Version 1 has the first 7 or 12 or all 15 streams of [`StreamId`], in order. What is mixed has operands in it.
+    /// Version 1 has the first 7, 12, 15, 16 or all 17 streams of [`StreamId`], in order. What is mixed has all literals in it.
     pub(super) fn take(rest: &mut &[u8]) -> Option<Self> {
         let count = usize::try_from(varint::take(rest)?).ok()?;
-        StreamSet::ALL.into_iter().find(|set| set.count() == count)?;
+        let set = StreamSet::of_count(count)?;
         let mut entries = Vec::with_capacity(count);
         for id in &StreamId::ALL[..count] {
             let ([found, codec, window_log], after) = rest.split_first_chunk::<3>()?;
@@ -227,7 +278,7 @@ impl StreamTable {
         }
         let table = Self(entries);
         let is_mixed = table.0.iter().any(|entry| entry.codec == Codec::Mixed);
-        (!is_mixed || !table.has_operands()).then_some(table)
+        (!is_mixed || set <= StreamSet::Regions).then_some(table)
     }
 }
 
@@ -253,6 +304,27 @@ mod tests {
     }
 
     #[test]
+    fn a_delta_has_the_streams_of_its_machines() {
+        use Machine::{Aarch64, Arm, Python, X86_64};
+        for (machines, count) in [
+            (&[][..], 12),
+            (&[Python], 12),
+            (&[X86_64], 15),
+            (&[Aarch64, Python], 16),
+            (&[X86_64, Aarch64], 16),
+            (&[Aarch64, Arm], 17),
+        ] {
+            let set = StreamSet::of_machines(|machine| machines.contains(&machine));
+            assert_eq!(set.count(), count, "{machines:?}");
+            for machine in [Python, X86_64, Aarch64, Arm] {
+                let has_any = machines.contains(&machine) && machine != Python;
+                assert!(set.has_code_of(machine) || !has_any, "{machine:?} of {machines:?}");
+            }
+            assert!(!set.has_code_of(Python));
+        }
+    }
+
+    #[test]
     fn windows_give_way_before_what_is_mixed_does() {
         let mut table =
             StreamTable::for_output(LARGE, Compression::Mixed { preset: 7 }, StreamSet::Regions);
@@ -272,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_mixed_has_operands_in_it() {
+    fn what_is_mixed_has_all_literals_in_it() {
         for (preset, is_possible) in
             [(Compression::Lzma2 { preset: 7 }, true), (Compression::Mixed { preset: 7 }, false)]
         {
@@ -281,7 +353,7 @@ mod tests {
                 let mut bytes = Vec::new();
                 table.put(&mut bytes);
                 let taken = StreamTable::take(&mut &bytes[..]);
-                let is_possible = is_possible || set != StreamSet::Operands;
+                let is_possible = is_possible || set <= StreamSet::Regions;
                 assert_eq!(taken, is_possible.then_some(table), "{set:?}");
             }
         }

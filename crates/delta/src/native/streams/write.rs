@@ -4,13 +4,14 @@ use std::io;
 
 use super::codec::{Compression, Compressor};
 use super::mixing::Tail;
-use super::{DifferenceSite, STREAM_COUNT, StreamId, StreamTable};
+use super::{DifferenceSite, STREAM_COUNT, StreamId, StreamSet, StreamTable};
 use crate::native::varint;
 
 /// Collects the streams of a frame, and compresses them when it ends.
 pub(in crate::native) struct StreamWriters {
     raw: [Vec<u8>; STREAM_COUNT],
     compressors: Vec<Compressor>,
+    pub(in crate::native) set: StreamSet,
 }
 
 impl StreamWriters {
@@ -22,7 +23,8 @@ impl StreamWriters {
             .iter()
             .zip(&table.0)
             .map(|(id, entry)| Compressor::new(compression, *id, entry.window_log));
-        Ok(Self { raw: Default::default(), compressors: compressors.collect::<io::Result<_>>()? })
+        let compressors = compressors.collect::<io::Result<_>>()?;
+        Ok(Self { raw: Default::default(), compressors, set: table.set() })
     }
 
     /// The bytes of a stream in the frame at hand, to be appended to.

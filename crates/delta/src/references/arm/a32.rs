@@ -21,15 +21,19 @@ pub(super) fn may_refer(word: u32) -> bool {
 /// The reference of an instruction.
 pub(super) fn find(place: &Place<'_>) -> Option<Site> {
     let word = place.word;
-    let (spelling, kind) = match word {
-        _ if word >> 28 == 15 => return None,
-        // BL, B, on any condition; LDR (literal).
-        _ if word & 0x0f00_0000 == 0x0b00_0000 => (Spelling::Branch24, Kind::Call),
-        _ if word & 0x0f00_0000 == 0x0a00_0000 => (Spelling::Branch24, Kind::Jump),
-        _ if word & 0x0f7f_0000 == 0x051f_0000 => (Spelling::Literal12, Kind::CodeData),
-        _ => return half_of_pair(place),
-    };
+    let is_load = word >> 28 != 15 && word & 0x0f7f_0000 == 0x051f_0000;
+    let load = || is_load.then_some((Spelling::Literal12, Kind::CodeData));
+    let Some((spelling, kind)) = branch(word).or_else(load) else { return half_of_pair(place) };
     place.relative(spelling, kind, AHEAD).filter(|_| place.is_in_a32())
+}
+
+/// B or BL, on any condition.
+pub(super) fn branch(word: u32) -> Option<(Spelling, Kind)> {
+    match word & 0x0f00_0000 {
+        0x0b00_0000 if word >> 28 != 15 => Some((Spelling::Branch24, Kind::Call)),
+        0x0a00_0000 if word >> 28 != 15 => Some((Spelling::Branch24, Kind::Jump)),
+        _ => None,
+    }
 }
 
 /// MOVW or MOVT, of which a register gets both.

@@ -51,6 +51,16 @@ pub(super) fn find(
     Ok(())
 }
 
+/// How a branch of A32 says where it goes, and whether it is a call.
+pub(super) fn a32_branch(word: u32) -> Option<(Form, Kind)> {
+    a32::branch(word).map(|(spelling, kind)| (Form::Arm(spelling), kind))
+}
+
+/// The same of a branch of Thumb-2 of two halfwords, the first of them low in the word.
+pub(super) fn thumb_branch(word: u32) -> Option<(Form, Kind)> {
+    thumb::branch_of(word).map(|(spelling, kind)| (Form::Arm(spelling), kind))
+}
+
 /// Whether a word can say where something is. Most instructions cannot, so that pools need not be looked for where
 /// they are.
 fn is_near(word: u32, is_fixed: bool, end_of_memory: u64) -> bool {

@@ -22,18 +22,22 @@ pub(super) fn find(place: &Place<'_>) -> Option<Site> {
 }
 
 fn branch(place: &Place<'_>) -> Option<Site> {
-    let word = place.word;
-    // BL; BLX, to ARM code, from the word that the instruction is in; B.W; B<c>.W.
-    let (spelling, kind, bias) = match word & 0xd000_f800 {
-        0xd000_f000 => (Spelling::ThumbBranch24, Kind::Call, AHEAD),
-        0xc000_f000 if word & 0x1_0000 == 0 => {
-            (Spelling::ThumbBranch24, Kind::Call, AHEAD.wrapping_sub(place.address & 2))
-        }
-        0x9000_f000 => (Spelling::ThumbBranch24, Kind::Jump, AHEAD),
-        0x8000_f000 if word >> 6 & 15 < 14 => (Spelling::ThumbBranch20, Kind::Jump, AHEAD),
-        _ => return None,
-    };
-    place.relative(spelling, kind, bias)
+    let (spelling, kind) = branch_of(place.word)?;
+    // BLX counts from the word that the instruction is in.
+    let back = if place.word & 0xd000_f800 == 0xc000_f000 { place.address & 2 } else { 0 };
+    place.relative(spelling, kind, AHEAD.wrapping_sub(back))
+}
+
+/// A branch of two halfwords.
+pub(super) fn branch_of(word: u32) -> Option<(Spelling, Kind)> {
+    // BL; BLX, to ARM code; B.W; B<c>.W.
+    match word & 0xd000_f800 {
+        0xd000_f000 => Some((Spelling::ThumbBranch24, Kind::Call)),
+        0xc000_f000 if word & 0x1_0000 == 0 => Some((Spelling::ThumbBranch24, Kind::Call)),
+        0x9000_f000 => Some((Spelling::ThumbBranch24, Kind::Jump)),
+        0x8000_f000 if word >> 6 & 15 < 14 => Some((Spelling::ThumbBranch20, Kind::Jump)),
+        _ => None,
+    }
 }
 
 /// MOVW or MOVT, of which a register gets both.
