@@ -40,6 +40,7 @@ pub use large::{LargePair, LargePlan, Vote, WindowPair};
 pub use plan::{Plan, memory_bytes, plan};
 pub use predictor::{Piece, Predictor};
 pub use site::{Group, Prediction};
+pub(crate) use words::low_word;
 pub use words::{InstructionSet, Says, WordOperand};
 
 use crate::read_at::ReadError;

@@ -1,6 +1,6 @@
 //! Operands of instructions that are words or halfwords, of AArch64 and 32-bit ARM, wherever they stand.
 
-use super::arm::{a32_branch, thumb_branch};
+use super::arm::{a32_branch, looks_like_a32, thumb_branch};
 use super::site::{Form, Kind};
 use super::{Machine, aarch64};
 
@@ -72,13 +72,12 @@ fn of_branch((form, kind): (Form, Kind)) -> (Form, Says) {
     (form, if kind == Kind::Call { Says::Call } else { Says::Jump })
 }
 
-/// How many of the words before a place look like A32: most of its instructions are done in any case, which their highest
-/// bits say.
+/// How many of the words before a place look like A32.
 fn words_of_a32(before: &[u8], at: u64) -> usize {
     let misaligned = usize::try_from(at & 3).unwrap_or(0);
     let aligned = &before[..before.len().saturating_sub(misaligned)];
     let words = aligned.as_rchunks::<4>().1.iter().rev().take(InstructionSet::WORDS_BEFORE);
-    words.filter(|word| word[3] >> 4 == 14).count()
+    words.filter(|word| looks_like_a32(u32::from_le_bytes(**word))).count()
 }
 
 impl WordOperand {
@@ -87,21 +86,24 @@ impl WordOperand {
 
     /// The operand in a word: bytes, or pages.
     pub fn of(self, word: u32) -> u32 {
-        let operand = self.form.operand(word.into()) >> self.unit_log();
         // A distance's lowest bits are the same of 32 and of 64.
-        u32::try_from(operand & u64::from(u32::MAX)).unwrap_or(0)
+        low_word(self.form.operand(word.into()) >> self.unit_log())
     }
 
     /// A word with another operand; bits that do not fit are lost.
     pub fn put(self, word: u32, operand: u32) -> u32 {
         let operand = u64::from(operand) << self.unit_log();
-        let word = self.form.with_operand(word.into(), operand);
-        u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0)
+        low_word(self.form.with_operand(word.into(), operand))
     }
 
     fn unit_log(self) -> u32 {
         if self.says == Says::Page { Self::PAGE_LOG } else { 0 }
     }
+}
+
+/// The lowest 32 bits.
+pub(crate) fn low_word(number: u64) -> u32 {
+    u32::try_from(number & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub(super) fn say(
             continue;
         };
         let Some(operand) = rest.first_chunk() else { break };
-        streams.raw(apart.stream).extend(apart.stored(u32::from_le_bytes(*operand)));
+        apart.say(streams, u32::from_le_bytes(*operand));
         operand.iter().for_each(|byte| follower.push(*byte));
         said += operand.len();
     }
@@ -65,9 +65,7 @@ pub(super) fn make(
             continue;
         };
         let Some(operand) = piece[made..].first_chunk_mut() else { break };
-        let mut stored = [0; 4];
-        streams.bytes(apart.stream, frame, &mut stored)?;
-        *operand = apart.distance(stored).to_le_bytes();
+        *operand = apart.make(streams, frame)?.to_le_bytes();
         operand.iter().for_each(|byte| follower.push(*byte));
         made += operand.len();
     }

@@ -9,7 +9,7 @@ mod units;
 
 use super::streams::{StreamId, StreamReaders, StreamSet, StreamWriters, Tail};
 use super::x86_64::Follower;
-use crate::references::{InstructionSet, Machine, Predictor};
+use crate::references::{InstructionSet, Machine, Predictor, low_word};
 use units::Units;
 
 type Result<T> = std::result::Result<T, &'static str>;
@@ -107,7 +107,17 @@ struct Apart {
 impl Apart {
     /// Of which the distance counts from `base`.
     fn new(stream: StreamId, base: u64) -> Self {
-        Self { stream, base: u32::try_from(base & u64::from(u32::MAX)).unwrap_or(0) }
+        Self { stream, base: low_word(base) }
+    }
+
+    fn say(self, streams: &mut StreamWriters, distance: u32) {
+        streams.raw(self.stream).extend(self.stored(distance));
+    }
+
+    fn make(self, streams: &mut StreamReaders, frame: &[u8]) -> Result<u32> {
+        let mut stored = [0; 4];
+        streams.bytes(self.stream, frame, &mut stored)?;
+        Ok(self.distance(stored))
     }
 
     /// What the stream has for an operand: high bytes first, since those differ least.

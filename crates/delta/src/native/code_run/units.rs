@@ -87,8 +87,7 @@ impl Units {
     /// Says the operand of an instruction, if it has one: what is left of it.
     fn say_operand(&self, streams: &mut StreamWriters, word: u32, at: u64) -> u32 {
         let Some(operand) = self.set.operand(word) else { return word };
-        let apart = apart(operand, at);
-        streams.raw(apart.stream).extend(apart.stored(operand.of(word)));
+        apart(operand, at).say(streams, operand.of(word));
         operand.put(word, 0)
     }
 
@@ -156,10 +155,7 @@ impl Units {
         at: u64,
     ) -> Result<u32> {
         let Some(operand) = self.set.operand(word) else { return Ok(word) };
-        let apart = apart(operand, at);
-        let mut stored = [0; 4];
-        streams.bytes(apart.stream, frame, &mut stored)?;
-        Ok(operand.put(word, apart.distance(stored)))
+        Ok(operand.put(word, apart(operand, at).make(streams, frame)?))
     }
 }
 

@@ -56,6 +56,11 @@ pub(super) fn a32_branch(word: u32) -> Option<(Form, Kind)> {
     a32::branch(word).map(|(spelling, kind)| (Form::Arm(spelling), kind))
 }
 
+/// Whether a word looks like A32: most of its instructions are done in any case, which their highest bits say.
+pub(super) fn looks_like_a32(word: u32) -> bool {
+    word >> 28 == 14
+}
+
 /// The same of a branch of Thumb-2 of two halfwords, the first of them low in the word.
 pub(super) fn thumb_branch(word: u32) -> Option<(Form, Kind)> {
     thumb::branch_of(word).map(|(spelling, kind)| (Form::Arm(spelling), kind))
@@ -149,11 +154,10 @@ impl Place<'_> {
         self.absolute(Form::Arm(spelling), Meaning::Half { target, is_high })
     }
 
-    /// Whether the words before look like A32, or those after: most of its instructions are done in any case,
-    /// which their highest bits say.
+    /// Whether the words before look like A32, or those after.
     fn is_in_a32(&self) -> bool {
         let at = self.at - (self.address & 2).min(self.at);
-        let is_likely = |at: u64| self.window.u32(at).is_some_and(|word| word >> 28 == 14);
+        let is_likely = |at: u64| self.window.u32(at).is_some_and(looks_like_a32);
         let before = |i| at.checked_sub(4 * i).is_some_and(is_likely);
         let after = |i| is_likely(at + 4 * i);
         let are_likely = |side: &dyn Fn(u64) -> bool| {
