@@ -8,8 +8,8 @@ use crate::region::{Region, uncovered_bytes};
 /// Bytes that nothing is like are compressed to one in so many, roughly.
 const COMPRESSED: u64 = 2;
 /// Where the largest region takes so many times its usual share more than that, a delta is twice as large: what windows
-/// there is room for then. Of four large images it was 0.4 to 1.1 % with two fifths of the share more, 1.8 to 2.7 %
-/// with four fifths, 3.1 to 5.1 % with six.
+/// there is room for then. Of four large images it was 0.6 to 1.1 % with two fifths of the share more, 2.0 to 2.7 %
+/// with four fifths, 3.0 to 5.1 % with six.
 const SHARES_FOR_TWICE: u64 = 28;
 
 /// Matches the files that have such regions again without those that save less than what the whole delta loses by

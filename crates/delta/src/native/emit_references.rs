@@ -41,7 +41,7 @@ impl Emitter<'_> {
             if literals > 0 {
                 self.make_room(CodeRun::MAX_UNIT_BYTES)?;
                 let place = Place { at: self.position - start, left: literals };
-                let mut run = runs.begin(&predictor, self.streams.set, &self.tail, place);
+                let mut run = runs.begin(&predictor, self.streams.code, &self.tail, place);
                 self.literals_in_frame(&mut run, start, stop)?;
                 if !references.unmapped.is_empty() {
                     self.streams.put(StreamId::RegionLengths, literals);
@@ -116,7 +116,7 @@ impl Emitter<'_> {
             let place = Place { at: self.position - start, left: end - self.position };
             let mut piece = vec![0; piece_length(self.room().min(place.left))];
             self.target().read_exact_at(&mut piece, self.position)?;
-            let said = run.say(&mut self.streams, &piece, place);
+            let said = run.say(&mut self.streams, &piece, place, self.tail);
             piece.truncate(said);
             self.take_piece(&piece);
             self.position += said as u64;

@@ -123,7 +123,9 @@ pub fn encode(
     let itself = itself.map(|(number, _)| OriginId(number));
     let set = match options.compression {
         _ if content.regions.is_empty() => StreamSet::Plain,
-        Compression::Mixed { .. } => StreamSet::Regions,
+        Compression::Mixed { .. } => {
+            StreamSet::of_mixed_machines(|machine| content.has_machine(machine))
+        }
         _ => StreamSet::of_machines(|machine| content.has_machine(machine)),
     };
     let raw = RawBytes { output: target.size(), literals: content.literal_bytes(target.size()) };

@@ -188,12 +188,12 @@ impl FrameRun<'_> {
         let streams = &mut self.state.streams;
         let run = executable.run.get_or_insert_with(|| {
             let (runs, tail) = (&mut executable.code_runs, &self.stretch.tail);
-            runs.begin(&executable.predictor, streams.set, tail, place)
+            runs.begin(&executable.predictor, streams.code, tail, place)
         });
         let count = left.min(end - self.stretch.position).min(PIECE_BYTES as u64);
         piece.resize(usize::try_from(count).unwrap_or(0), 0);
         if let Some(run) = run {
-            let made = run.make(streams, self.bytes, piece, place)?;
+            let made = run.make(streams, self.bytes, piece, place, self.stretch.tail)?;
             if made == 0 {
                 return Err("a frame ends where it cannot".into());
             }

@@ -7,7 +7,7 @@
 mod bytes;
 mod units;
 
-use super::streams::{StreamId, StreamReaders, StreamSet, StreamWriters, Tail};
+use super::streams::{CodeStreams, StreamId, StreamReaders, StreamWriters, Tail};
 use super::x86_64::Follower;
 use crate::references::{InstructionSet, Machine, Predictor, low_word};
 use units::Units;
@@ -41,12 +41,12 @@ impl CodeRuns {
     pub(super) fn begin(
         &mut self,
         predictor: &Predictor,
-        streams: StreamSet,
+        streams: CodeStreams,
         tail: &Tail,
         place: Place,
     ) -> Option<CodeRun> {
         let machine = predictor.machine()?;
-        let is_code = streams.has_code_of(machine)
+        let is_code = streams.has(machine)
             && place.left >= CodeRun::MAX_UNIT_BYTES
             && predictor.is_after_code();
         if !is_code {
@@ -73,25 +73,32 @@ impl CodeRun {
     /// The most bytes that are not divided: a piece ends before them.
     pub(super) const MAX_UNIT_BYTES: u64 = 4;
 
-    /// Says the bytes of a piece: all but what there is of an operand or an instruction at its end; how many those are.
-    pub(super) fn say(&mut self, streams: &mut StreamWriters, piece: &[u8], place: Place) -> usize {
+    /// Says the bytes of a piece, which come after `tail`: all but what there is of an operand or an instruction at its end; how many those are.
+    pub(super) fn say(
+        &mut self,
+        streams: &mut StreamWriters,
+        piece: &[u8],
+        place: Place,
+        tail: Tail,
+    ) -> usize {
         match self {
             Self::Bytes(follower) => bytes::say(follower, streams, piece, place),
-            Self::Units(units) => units.say(streams, piece, place),
+            Self::Units(units) => units.say(streams, piece, place, tail),
         }
     }
 
-    /// Makes a piece: all but what it would have of an operand or an instruction at its end; how many bytes those are.
+    /// Makes a piece, which comes after `tail`: all but what it would have of an operand or an instruction at its end; how many bytes those are.
     pub(super) fn make(
         &mut self,
         streams: &mut StreamReaders,
         frame: &[u8],
         piece: &mut [u8],
         place: Place,
+        tail: Tail,
     ) -> Result<usize> {
         match self {
             Self::Bytes(follower) => bytes::make(follower, streams, frame, piece, place),
-            Self::Units(units) => units.make(streams, frame, piece, place),
+            Self::Units(units) => units.make(streams, frame, piece, place, tail),
         }
     }
 }

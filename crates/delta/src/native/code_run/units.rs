@@ -4,7 +4,7 @@
 //! known by where it is. With the high byte first the opcode is, mostly.
 
 use super::{Apart, Place, Result};
-use crate::native::streams::{StreamId, StreamReaders, StreamWriters};
+use crate::native::streams::{StreamId, StreamReaders, StreamWriters, Tail};
 use crate::references::{InstructionSet, Says, WordOperand};
 
 /// The instructions of a run.
@@ -43,13 +43,20 @@ impl Units {
         }
     }
 
-    pub(super) fn say(&self, streams: &mut StreamWriters, piece: &[u8], place: Place) -> usize {
+    pub(super) fn say(
+        &self,
+        streams: &mut StreamWriters,
+        piece: &[u8],
+        place: Place,
+        tail: Tail,
+    ) -> usize {
         let mut said = 0;
         while said < piece.len() {
-            let (rest, here) = (&piece[said..], place.after(said));
+            let (before, rest) = piece.split_at(said);
+            let here = place.after(said);
             said += match self.next(here) {
                 Next::Byte => {
-                    streams.raw(StreamId::Literals).push(rest[0]);
+                    streams.literals(&rest[..1], tail.after(before));
                     1
                 }
                 Next::LastHalf => {
@@ -97,13 +104,15 @@ impl Units {
         frame: &[u8],
         piece: &mut [u8],
         place: Place,
+        tail: Tail,
     ) -> Result<usize> {
         let mut made = 0;
         while made < piece.len() {
-            let (rest, here) = (&mut piece[made..], place.after(made));
+            let (before, rest) = piece.split_at_mut(made);
+            let here = place.after(made);
             made += match self.next(here) {
                 Next::Byte => {
-                    rest[0] = streams.byte(StreamId::Literals, frame)?;
+                    streams.literals(frame, tail.after(before), &mut rest[..1])?;
                     1
                 }
                 Next::LastHalf => {

@@ -127,7 +127,7 @@ impl StreamSet {
         }
     }
 
-    /// What a target with executables of some machines needs.
+    /// What a target with executables of some machines needs, where literals are not mixed.
     pub(super) fn of_machines(has_machine: impl Fn(Machine) -> bool) -> Self {
         let machines = [Machine::Arm, Machine::Aarch64, Machine::X86_64];
         let most = machines.into_iter().find(|machine| has_machine(*machine));
@@ -138,9 +138,14 @@ impl StreamSet {
         Self::ALL.into_iter().find(|set| set.count() == count)
     }
 
-    /// Whether literals next to a machine's code have streams of their own.
-    pub(super) fn has_code_of(self, machine: Machine) -> bool {
-        Self::of_code(machine).is_some_and(|set| self >= set)
+    /// The same where they are: mixing follows instructions of x86-64 itself.
+    pub(super) fn of_mixed_machines(has_machine: impl Fn(Machine) -> bool) -> Self {
+        Self::of_machines(|machine| machine != Machine::X86_64 && has_machine(machine))
+    }
+
+    /// Whether literals that are mixed may be beside it.
+    fn may_be_mixed(self) -> bool {
+        self != Self::Operands
     }
 
     const fn count(self) -> usize {
@@ -151,6 +156,21 @@ impl StreamSet {
             Self::Words => 16,
             Self::Halves => STREAM_COUNT,
         }
+    }
+}
+
+/// For which code there are streams.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CodeStreams {
+    set: StreamSet,
+    mixes_literals: bool,
+}
+
+impl CodeStreams {
+    /// Whether literals next to a machine's code have streams of their own.
+    pub(super) fn has(self, machine: Machine) -> bool {
+        let is_apart = machine != Machine::X86_64 || !self.mixes_literals;
+        is_apart && StreamSet::of_code(machine).is_some_and(|set| self.set >= set)
     }
 }
 
@@ -257,12 +277,21 @@ impl StreamTable {
         }
     }
 
-    /// Which streams there are.
-    pub(super) fn set(&self) -> StreamSet {
-        StreamSet::of_count(self.0.len()).unwrap_or(StreamSet::Plain)
+    /// For which code there are streams.
+    fn code(&self) -> CodeStreams {
+        let set = StreamSet::of_count(self.0.len()).unwrap_or(StreamSet::Plain);
+        CodeStreams { set, mixes_literals: self.mixes_literals() }
     }
 
-    /// Version 1 has the first 7, 12, 15, 16 or all 17 streams of [`StreamId`], in order. What is mixed has all literals in it.
+    fn mixes_literals(&self) -> bool {
+        self.0.get(StreamId::Literals as usize).is_some_and(|entry| entry.codec == Codec::Mixed)
+    }
+
+    fn mixes_any(&self) -> bool {
+        self.0.iter().any(|entry| entry.codec == Codec::Mixed)
+    }
+
+    /// Version 1 has the first 7, 12, 15, 16 or all 17 streams of [`StreamId`], in order; not 15 where any is mixed.
     pub(super) fn take(rest: &mut &[u8]) -> Option<Self> {
         let count = usize::try_from(varint::take(rest)?).ok()?;
         let set = StreamSet::of_count(count)?;
@@ -281,8 +310,7 @@ impl StreamTable {
             entries.push(Entry { codec, window_log });
         }
         let table = Self(entries);
-        let is_mixed = table.0.iter().any(|entry| entry.codec == Codec::Mixed);
-        (!is_mixed || set <= StreamSet::Regions).then_some(table)
+        (set.may_be_mixed() || !table.mixes_any()).then_some(table)
     }
 }
 
@@ -320,11 +348,25 @@ mod tests {
         ] {
             let set = StreamSet::of_machines(|machine| machines.contains(&machine));
             assert_eq!(set.count(), count, "{machines:?}");
+            let code = CodeStreams { set, mixes_literals: false };
             for machine in [Python, X86_64, Aarch64, Arm] {
                 let has_any = machines.contains(&machine) && machine != Python;
-                assert!(set.has_code_of(machine) || !has_any, "{machine:?} of {machines:?}");
+                assert!(code.has(machine) || !has_any, "{machine:?} of {machines:?}");
             }
-            assert!(!set.has_code_of(Python));
+            assert!(!code.has(Python));
+        }
+    }
+
+    #[test]
+    fn what_is_mixed_has_streams_for_arm() {
+        use Machine::{Aarch64, Arm, X86_64};
+        for (machines, count) in [(&[X86_64][..], 12), (&[X86_64, Aarch64], 16), (&[Arm], 17)] {
+            let set = StreamSet::of_mixed_machines(|machine| machines.contains(&machine));
+            assert_eq!(set.count(), count, "{machines:?}");
+            let table = StreamTable::for_output(LARGE, Compression::Mixed { preset: 7 }, set);
+            let code = table.code();
+            let has = [X86_64, Aarch64, Arm].map(|machine| code.has(machine));
+            assert_eq!(has, [false, count >= 16, count >= 17], "{machines:?}");
         }
     }
 
@@ -366,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_mixed_has_all_literals_in_it() {
+    fn what_is_mixed_has_no_streams_for_operands_alone() {
         for (preset, is_possible) in
             [(Compression::Lzma2 { preset: 7 }, true), (Compression::Mixed { preset: 7 }, false)]
         {
@@ -375,7 +417,7 @@ mod tests {
                 let mut bytes = Vec::new();
                 table.put(&mut bytes);
                 let taken = StreamTable::take(&mut &bytes[..]);
-                let is_possible = is_possible || set <= StreamSet::Regions;
+                let is_possible = is_possible || set != StreamSet::Operands;
                 assert_eq!(taken, is_possible.then_some(table), "{set:?}");
             }
         }

@@ -5,13 +5,14 @@ use std::ops::Range;
 
 use super::codec::Decompressor;
 use super::mixing::Tail;
-use super::{DifferenceSite, Result, STREAM_COUNT, StreamId, StreamSet, StreamTable};
+use super::{CodeStreams, DifferenceSite, Result, STREAM_COUNT, StreamId, StreamTable};
 use crate::native::varint;
 
 /// Gives the streams of a frame back, decompressed as far as they are asked for.
 pub(in crate::native) struct StreamReaders {
     streams: Vec<StreamReader>,
-    pub(in crate::native) set: StreamSet,
+    /// For which code there are streams.
+    pub(in crate::native) code: CodeStreams,
 }
 
 impl StreamReaders {
@@ -20,7 +21,7 @@ impl StreamReaders {
             let decompressor = Decompressor::new(entry.codec, *id, entry.window_log)?;
             Ok(StreamReader::new(decompressor))
         });
-        Ok(Self { streams: streams.collect::<io::Result<_>>()?, set: table.set() })
+        Ok(Self { streams: streams.collect::<io::Result<_>>()?, code: table.code() })
     }
 
     /// Takes the table of lengths off the front of a frame's bytes and begins to read the streams.

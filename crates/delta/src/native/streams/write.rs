@@ -4,14 +4,15 @@ use std::io;
 
 use super::codec::{Compression, Compressor};
 use super::mixing::Tail;
-use super::{DifferenceSite, STREAM_COUNT, StreamId, StreamSet, StreamTable};
+use super::{CodeStreams, DifferenceSite, STREAM_COUNT, StreamId, StreamTable};
 use crate::native::varint;
 
 /// Collects the streams of a frame, and compresses them when it ends.
 pub(in crate::native) struct StreamWriters {
     raw: [Vec<u8>; STREAM_COUNT],
     compressors: Vec<Compressor>,
-    pub(in crate::native) set: StreamSet,
+    /// For which code there are streams.
+    pub(in crate::native) code: CodeStreams,
 }
 
 impl StreamWriters {
@@ -24,7 +25,7 @@ impl StreamWriters {
             .zip(&table.0)
             .map(|(id, entry)| Compressor::new(compression, *id, entry.window_log));
         let compressors = compressors.collect::<io::Result<_>>()?;
-        Ok(Self { raw: Default::default(), compressors, set: table.set() })
+        Ok(Self { raw: Default::default(), compressors, code: table.code() })
     }
 
     /// The bytes of a stream in the frame at hand, to be appended to.
