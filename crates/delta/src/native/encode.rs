@@ -123,7 +123,8 @@ pub fn encode(
     let itself = itself.map(|(number, _)| OriginId(number));
     let set = match options.compression {
         _ if content.regions.is_empty() => StreamSet::Plain,
-        Compression::Mixed { .. } => {
+        Compression::Mixed { .. } => StreamSet::Regions,
+        Compression::MixedButArm { .. } => {
             StreamSet::of_mixed_machines(|machine| content.has_machine(machine))
         }
         _ => StreamSet::of_machines(|machine| content.has_machine(machine)),

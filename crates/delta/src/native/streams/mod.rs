@@ -363,7 +363,8 @@ mod tests {
         for (machines, count) in [(&[X86_64][..], 12), (&[X86_64, Aarch64], 16), (&[Arm], 17)] {
             let set = StreamSet::of_mixed_machines(|machine| machines.contains(&machine));
             assert_eq!(set.count(), count, "{machines:?}");
-            let table = StreamTable::for_output(LARGE, Compression::Mixed { preset: 7 }, set);
+            let compression = Compression::MixedButArm { preset: 7 };
+            let table = StreamTable::for_output(LARGE, compression, set);
             let code = table.code();
             let has = [X86_64, Aarch64, Arm].map(|machine| code.has(machine));
             assert_eq!(has, [false, count >= 16, count >= 17], "{machines:?}");
