@@ -357,6 +357,23 @@ fn code_of_several_machines_is_in_one_delta() {
     }
 }
 
+/// All of one halfword: where a frame ends after one, what comes in the next is not known yet.
+#[test]
+fn frames_end_after_single_halfwords() {
+    let [_, _, (machine, code, _)] = code_of_arm();
+    let old = ElfBuilder::new(machine).section(Section::code(code.clone())).build().bytes;
+    let text = old.windows(64).position(|bytes| bytes == &code[..64]).unwrap();
+    let between: Vec<u8> = (0..=255).flat_map(|low| [low, 0x20]).collect();
+    for odd in [0, 2] {
+        let pieces = [(0, 0, text + 256, true), (1_400_000 + odd, text, 100, false)];
+        let (new, references) = made_with(machine, &between, &old, &pieces);
+        let content = region(0, new.len(), references);
+        let (made, noted) = apply(&delta_of(&old, &new, &content), &old);
+        assert!(made == new);
+        assert_eq!(noted.regions, content.regions);
+    }
+}
+
 #[test]
 fn the_vectors_of_units_are_read() {
     use Machine::{Aarch64, Arm, X86_64};

@@ -11,8 +11,9 @@ use super::literal_cost::LiteralCosts;
 
 /// What a cover costs before its offset, in 256ths of a byte: its length, and the distance to it.
 const COVER_COST: u64 = 700;
-/// What each bit of an offset costs, counted from the end of the cover before, and the most that count.
-const OFFSET_BIT_COST: u64 = 24;
+/// What each bit of an offset costs, counted from the end of the cover before, and the most that count. It is more than a
+/// bit: where covers are short and far, literals in their place have repeats in other files, which are not known here.
+const OFFSET_BIT_COST: u64 = 60;
 const MAX_OFFSET_BITS: u32 = 24;
 /// What differences cost, in 256ths of a byte.
 #[derive(Debug, Clone, Copy)]

@@ -193,7 +193,8 @@ impl FrameRun<'_> {
         let count = left.min(end - self.stretch.position).min(PIECE_BYTES as u64);
         piece.resize(usize::try_from(count).unwrap_or(0), 0);
         if let Some(run) = run {
-            let made = run.make(streams, self.bytes, piece, place, self.stretch.tail)?;
+            let is_last = count == end - self.stretch.position;
+            let made = run.make(streams, self.bytes, piece, place, self.stretch.tail, is_last)?;
             if made == 0 {
                 return Err("a frame ends where it cannot".into());
             }

@@ -25,9 +25,9 @@ pub(super) fn has_learnt(report: &LayerReport) -> bool {
 const MIXED_SHARE: u64 = 128;
 
 /// … or where there are no more: that is less than a tenth of a second.
-const ALWAYS_MIXED_BYTES: u64 = 64 << 10;
+const ALWAYS_MIXED_BYTES: u64 = 80 << 10;
 
-/// Of so many literals instructions of ARM are about as small unmixed, and load in half the time.
+/// Of so many literals instructions of ARM are about as small unmixed, and load in three fifths of the time.
 const MANY_LITERAL_BYTES: u64 = 1 << 20;
 
 /// In less memory on the device its tables are too small to be worth it.

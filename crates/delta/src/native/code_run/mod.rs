@@ -87,7 +87,8 @@ impl CodeRun {
         }
     }
 
-    /// Makes a piece, which comes after `tail`: all but what it would have of an operand or an instruction at its end; how many bytes those are.
+    /// Makes a piece, which comes after `tail`: all but what it would have of an operand or an instruction at its end; how many bytes those are. The
+    /// last piece of a frame ends where an instruction does.
     pub(super) fn make(
         &mut self,
         streams: &mut StreamReaders,
@@ -95,10 +96,11 @@ impl CodeRun {
         piece: &mut [u8],
         place: Place,
         tail: Tail,
+        is_last: bool,
     ) -> Result<usize> {
         match self {
             Self::Bytes(follower) => bytes::make(follower, streams, frame, piece, place),
-            Self::Units(units) => units.make(streams, frame, piece, place, tail),
+            Self::Units(units) => units.make(streams, frame, piece, place, tail, is_last),
         }
     }
 }

@@ -105,6 +105,7 @@ impl Units {
         piece: &mut [u8],
         place: Place,
         tail: Tail,
+        is_last: bool,
     ) -> Result<usize> {
         let mut made = 0;
         while made < piece.len() {
@@ -127,6 +128,15 @@ impl Units {
                     let word = u32::from_be_bytes(word);
                     *made = self.make_operand(streams, frame, word, here.at)?.to_le_bytes();
                     4
+                }
+                Next::Halves if is_last && rest.len() < 4 => {
+                    let Some(half) = rest.first_chunk_mut() else { break };
+                    let first = make_half(streams, frame)?;
+                    if first >= FIRST_OF_TWO {
+                        return Err("a frame ends within an instruction");
+                    }
+                    *half = first.to_le_bytes();
+                    half.len()
                 }
                 Next::Halves => {
                     let Some(made) = rest.first_chunk_mut() else { break };

@@ -36,6 +36,13 @@ pub(super) struct Load {
     pub(super) register: u32,
 }
 
+impl Load {
+    /// Whether a load at `address` is of an aligned word, as pools are of.
+    fn is_of_word(self, address: u64) -> bool {
+        address.wrapping_add(self.distance) & 3 == 0
+    }
+}
+
 impl Pools {
     #[cfg(test)]
     pub(in crate::references) const MEMORY_BYTES: u64 =
@@ -126,7 +133,7 @@ impl Block {
             if address & 3 == 0 && a32::jumps_by_table(word) {
                 table_at = Some(at + a32::AHEAD);
             }
-            if let Some((load, _)) = load(word, address) {
+            if let Some((load, _)) = load(word, address).filter(|x| x.0.is_of_word(address)) {
                 self.put(at + load.distance, 0);
             }
         }
@@ -135,7 +142,8 @@ impl Block {
     /// Finds words that say how far something is from the instruction that adds the program counter.
     fn find_distances(&mut self, window: &Window, area: &Area, before: u64) {
         for (at, address, word) in words(window, area, before) {
-            let Some((load, is_a32)) = load(word, address) else { continue };
+            let load = load(word, address).filter(|(load, _)| load.is_of_word(address));
+            let Some((load, is_a32)) = load else { continue };
             let (adds_at, ahead) = match is_a32 {
                 true => (a32::use_of(window, at, load.register), a32::AHEAD),
                 false => (thumb::use_of(window, at, load.register), thumb::AHEAD),
