@@ -20,8 +20,9 @@ pub(super) fn keep_if_worthwhile(
     mut matched: Vec<PairMatch>,
     options: &MatchOptions,
 ) -> Result<Vec<PairMatch>, MatchError> {
-    let regions = matched.iter().flat_map(|found| &found.regions).map(Large::of);
-    let large: Vec<Large> = regions.filter(|x| x.resident > options.region_bytes).collect();
+    let regions = matched.iter().flat_map(|found| &found.regions);
+    let large = regions.filter(|region| region.resident_bytes() > options.region_bytes);
+    let large: Vec<Large> = large.map(Large::of).collect();
     if large.is_empty() {
         return Ok(matched);
     }

@@ -42,14 +42,14 @@ pub(super) fn compression_of(
 ) -> Compression {
     let most_mixed = (target_bytes / MIXED_SHARE).max(ALWAYS_MIXED_BYTES);
     let literal_bytes = matched.literal_bytes(target_bytes);
-    let is_mixing_quick = || literal_bytes <= most_mixed;
+    let is_mixing_quick = literal_bytes <= most_mixed;
     let mixed = |preset| match literal_bytes >= MANY_LITERAL_BYTES {
         true => Compression::MixedButArm { preset },
         false => Compression::Mixed { preset },
     };
     match level {
         level if options.apply_memory_bytes < MIN_MEMORY_TO_MIX => unmixed(level),
-        Level::Default if is_mixing_quick() => mixed(7),
+        Level::Default if is_mixing_quick => mixed(7),
         Level::Best => mixed(9 | EXTREME),
         level => unmixed(level),
     }

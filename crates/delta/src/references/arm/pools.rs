@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::{a32, thumb};
 use crate::read_at::ReadError;
 use crate::references::area_index::Source;
+use crate::references::low_word;
 use crate::references::structure::Area;
 use crate::references::window::Window;
 
@@ -34,13 +35,6 @@ pub(super) struct Load {
     pub(super) distance: u64,
     /// What the word is loaded into.
     pub(super) register: u32,
-}
-
-impl Load {
-    /// Whether a load at `address` is of an aligned word, as pools are of.
-    fn is_of_word(self, address: u64) -> bool {
-        address.wrapping_add(self.distance) & 3 == 0
-    }
 }
 
 impl Pools {
@@ -96,10 +90,12 @@ fn words<'a>(
     (0..).step_by(2).zip(words).map(move |(i, word)| (at + i, address.wrapping_add(i), word))
 }
 
-/// What an instruction loads, and whether it is of A32.
+/// What an instruction loads, and whether it is of A32. Pools have aligned words alone.
 fn load(word: u32, address: u64) -> Option<(Load, bool)> {
     let a32 = if address & 3 == 0 { a32::load(word) } else { None };
-    a32.map(|load| (load, true)).or_else(|| Some((thumb::load(word, address)?, false)))
+    let load = a32.map(|load| (load, true));
+    let load = load.or_else(|| Some((thumb::load(word, address)?, false)));
+    load.filter(|(load, _)| address.wrapping_add(load.distance) & 3 == 0)
 }
 
 /// What is known of the words in a range.
@@ -133,7 +129,7 @@ impl Block {
             if address & 3 == 0 && a32::jumps_by_table(word) {
                 table_at = Some(at + a32::AHEAD);
             }
-            if let Some((load, _)) = load(word, address).filter(|x| x.0.is_of_word(address)) {
+            if let Some((load, _)) = load(word, address) {
                 self.put(at + load.distance, 0);
             }
         }
@@ -142,8 +138,7 @@ impl Block {
     /// Finds words that say how far something is from the instruction that adds the program counter.
     fn find_distances(&mut self, window: &Window, area: &Area, before: u64) {
         for (at, address, word) in words(window, area, before) {
-            let load = load(word, address).filter(|(load, _)| load.is_of_word(address));
-            let Some((load, is_a32)) = load else { continue };
+            let Some((load, is_a32)) = load(word, address) else { continue };
             let (adds_at, ahead) = match is_a32 {
                 true => (a32::use_of(window, at, load.register), a32::AHEAD),
                 false => (thumb::use_of(window, at, load.register), thumb::AHEAD),
@@ -169,7 +164,22 @@ impl Block {
         let number = self.number(at);
         let known = number.and_then(|number| self.bases.get_mut(number));
         if let Some(known) = known.filter(|known| **known == NONE) {
-            *known = u32::try_from(base & 0xffff_ffff).unwrap_or(NONE);
+            *known = low_word(base);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loads_are_of_aligned_words() {
+        // ldr r0, [pc, #n], of A32, which may be n bytes away.
+        let distance = |n: u32| load(0xe59f_0000 | n, 0x1000).map(|(load, _)| load.distance);
+        assert_eq!([0x3f, 0x40, 0x41, 0x44].map(distance), [None, Some(0x48), None, Some(0x4c)]);
+        // ldr.w r0, [pc, #n], of Thumb-2: from the next multiple of 4.
+        let distance = |n: u32| load(0xf8df | n << 16, 0x1002).map(|(load, _)| load.distance);
+        assert_eq!([0x3f, 0x40, 0x41, 0x44].map(distance), [None, Some(0x42), None, Some(0x46)]);
     }
 }
