@@ -9,6 +9,7 @@ use super::operations::MAX_DEPTH;
 use super::streams::StreamId;
 use super::stretch::Stretch;
 use super::varint;
+use super::work::MAX_INFLATED;
 use crate::deflate::{self, InflateError};
 
 impl FrameRun<'_> {
@@ -18,6 +19,10 @@ impl FrameRun<'_> {
         let origin = self.state.cursors.current();
         let at = varint::unzigzag(self.state.cursors.end(), self.number(StreamId::Offsets)?);
         let plain_bytes = self.number(StreamId::Lengths)?;
+        if self.state.inflated.len() == MAX_INFLATED {
+            return Err("too many members are inflated at once".into());
+        }
+        self.state.work.take(plain_bytes)?;
         let resident_bytes = plain_bytes.saturating_add(deflate::INFLATE_STATE_BYTES);
         self.state.resident.take(resident_bytes)?;
         self.note_use(origin);
@@ -45,6 +50,7 @@ impl FrameRun<'_> {
         }
         let compressed_bytes = self.length()?;
         let plain_bytes = self.number(StreamId::Lengths)?;
+        self.state.work.take(plain_bytes)?;
         self.state.resident.take(plain_bytes)?;
         let length = usize::try_from(plain_bytes).map_err(|_| "a member is too large")?;
         let start = self.stretch.position;

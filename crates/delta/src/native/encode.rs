@@ -7,6 +7,7 @@ use super::emit::{ChangedHeader, Emitter, Origins, piece_length};
 use super::header::{MAX_ORIGINS, Needs, Origin};
 use super::streams::{Compression, RawBytes, STREAM_COUNT, StreamSet, StreamTable, StreamWriters};
 use super::tar_header::body_bytes;
+use super::work::leave_out_excess;
 use crate::cover::{Cover, OriginId};
 use crate::deflate::InflateError;
 use crate::kinds::{KindMap, KindTotals, Ledger};
@@ -114,7 +115,21 @@ pub fn encode(
     options: &EncodeOptions,
     out: &mut dyn Write,
 ) -> Result<EncodeReport> {
-    let (used, content) = renumber(matched, origins.len())?;
+    let mut content = matched.clone();
+    leave_out_excess(&mut content, target.size());
+    encode_all(target, target_digest, origins, content, options, out)
+}
+
+/// The same of all that `content` has.
+pub(super) fn encode_all(
+    target: &dyn ReadAt,
+    target_digest: [u8; 32],
+    origins: &[(Origin, &dyn ReadAt)],
+    content: Content,
+    options: &EncodeOptions,
+    out: &mut dyn Write,
+) -> Result<EncodeReport> {
+    let (used, content) = renumber(content, origins.len())?;
     if used.len() > MAX_ORIGINS {
         return Err(EncodeError::TooManyOrigins { origins: used.len() });
     }
@@ -167,11 +182,10 @@ fn within(options: &EncodeOptions, mut needs: Needs) -> Result<Needs> {
 }
 
 /// The origins that are read, in order, and the content numbered by them.
-fn renumber(content: &Content, origin_count: usize) -> Result<(Vec<usize>, Content)> {
+fn renumber(mut content: Content, origin_count: usize) -> Result<(Vec<usize>, Content)> {
     let mut is_used = vec![false; origin_count];
-    let mut renumbered = content.clone();
     let mut unknown = None;
-    renumbered.for_each_origin(&mut |origin| match is_used.get_mut(origin.0 as usize) {
+    content.for_each_origin(&mut |origin| match is_used.get_mut(origin.0 as usize) {
         Some(used) => *used = true,
         None if origin.as_inflated().is_none() => unknown = Some(origin.0),
         None => {}
@@ -180,14 +194,14 @@ fn renumber(content: &Content, origin_count: usize) -> Result<(Vec<usize>, Conte
         return Err(EncodeError::UnknownOrigin { number });
     }
     let used: Vec<usize> = (0..origin_count).filter(|i| is_used[*i]).collect();
-    renumbered.for_each_origin(&mut |origin| {
+    content.for_each_origin(&mut |origin| {
         let number = match origin.as_inflated() {
             Some(inflated) => used.len() + inflated as usize,
             None => used.partition_point(|i| *i < origin.0 as usize),
         };
         *origin = OriginId(u32::try_from(number).unwrap_or(u32::MAX));
     });
-    Ok((used, renumbered))
+    Ok((used, content))
 }
 
 /// Walks over a target and decides which operation comes next.

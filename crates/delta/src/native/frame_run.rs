@@ -11,6 +11,7 @@ use super::resident::Resident;
 use super::streams::{DifferenceSite, StreamId, StreamReaders};
 use super::stretch::Stretch;
 use super::tar_header::{HeaderContext, body_bytes};
+use super::work::Work;
 use super::{PIECE_BYTES, varint};
 use crate::cover::OriginId;
 use crate::read_at::ReadAt;
@@ -29,6 +30,8 @@ pub(super) struct State {
     pub(super) region_piece: Vec<u8>,
     /// The memory of regions.
     pub(super) resident: Resident,
+    /// Their work.
+    pub(super) work: Work,
     /// What the delta says, where that is to be known.
     pub(super) record: Option<Record>,
     /// Bytes of the whole layer.
@@ -53,6 +56,7 @@ impl State {
             executable: None,
             region_piece: Vec::new(),
             resident: Resident::new(needs.resident_bytes),
+            work: Work::of_layer(needs.output_bytes),
             record: None,
             layer_bytes: needs.output_bytes,
         }

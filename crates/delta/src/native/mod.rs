@@ -26,6 +26,7 @@ mod resident;
 mod streams;
 mod stretch;
 mod tar_header;
+mod work;
 mod x86_64;
 use crate::varint;
 

@@ -47,6 +47,7 @@ impl FrameRun<'_> {
         if region_bytes == 0 || region_bytes > room {
             return Err("an executable is empty or goes past the end".into());
         }
+        self.state.work.take(old_bytes)?;
         let parameter_bytes = self.number(StreamId::RegionLengths)?;
         let cover_count = self.number(StreamId::RegionLengths)?;
         // Each takes three numbers of at least a byte: what is not there is not allocated for.
