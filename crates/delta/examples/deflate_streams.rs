@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         analysing += begun.elapsed().as_secs_f64();
         let begun = Instant::now();
         let length = analysed.compressed_bytes as u64;
-        recreate(&analysed.plain, &analysed.corrections, length, &mut std::io::sink())?;
+        recreate(&analysed.plain, &analysed.corrections, length, u64::MAX, &mut std::io::sink())?;
         recreating += begun.elapsed().as_secs_f64();
         files += 1;
         compressed += analysed.compressed_bytes;

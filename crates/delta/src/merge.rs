@@ -239,7 +239,7 @@ impl Follower<'_> {
         }
         let Some(content) = self.inner(&deflate.content)? else { return Ok(None) };
         let corrections = deflate.corrections.clone();
-        Ok(Some(Deflate { plain_bytes: deflate.plain_bytes, corrections, inflated, content }))
+        Ok(Some(Deflate { corrections, inflated, content, ..*deflate }))
     }
 
     fn inflated(&self, member: &Inflated) -> Result<Option<Inflated>> {

@@ -50,6 +50,8 @@ pub struct Deflate {
     pub plain_bytes: u64,
     /// How the compressor's choices differ from the predicted ones.
     pub corrections: Vec<u8>,
+    /// How many places making it looks at for matches.
+    pub steps: u64,
     /// Compressed members of origins that are inflated to make the content from.
     pub inflated: Vec<Inflated>,
     /// How the plain bytes are made. Origins are those of the stretch around, and of `inflated` the

@@ -39,6 +39,7 @@ fn region_of(compressed: &[u8], at: u64, inflated: Vec<Inflated>, content: Conte
     let deflate = Deflate {
         plain_bytes: analysed.plain.len() as u64,
         corrections: analysed.corrections,
+        steps: analysed.steps,
         inflated,
         content,
     };

@@ -189,7 +189,7 @@ fn put_lengths(predicted: &Trees, actual: &Trees, out: &mut Vec<u8>) {
 pub(super) fn apply(
     plain: &[u8],
     corrections: &[u8],
-    expected_bytes: u64,
+    (expected_bytes, max_steps): (u64, u64),
     out: &mut dyn Write,
 ) -> Result<u64, RecreateError> {
     let mut rest = corrections;
@@ -199,6 +199,7 @@ pub(super) fn apply(
         rest,
         settings,
         predictor: Predictor::new(plain, settings),
+        max_steps,
         tokens: Vec::with_capacity(plain.len().min(MAX_BLOCK_TOKENS)),
         out: BitWriter::new(out, expected_bytes),
     };
@@ -226,6 +227,7 @@ struct Recreation<'a> {
     rest: &'a [u8],
     settings: Settings,
     predictor: Predictor<'a>,
+    max_steps: u64,
     tokens: Vec<Token>,
     out: BitWriter<'a>,
 }
@@ -297,6 +299,9 @@ impl Recreation<'_> {
                 return Err(wrong("a block has too many tokens"));
             }
             let mut token = self.predictor.predict();
+            if self.predictor.steps() > self.max_steps {
+                return Err(RecreateError::Steps { allowed: self.max_steps });
+            }
             if wrong_left > 0 && gap == 0 {
                 token = self.token()?;
                 wrong_left -= 1;

@@ -56,6 +56,14 @@ pub enum RecreateError {
         /// How long it should be.
         expected: u64,
     },
+    /// It takes longer than it may.
+    #[error(
+        "more places are looked at for the matches of a deflate stream than the {allowed} that may be"
+    )]
+    Steps {
+        /// How many may be looked at.
+        allowed: u64,
+    },
     /// The stream could not be written.
     #[error("a deflate stream cannot be written")]
     Write(#[source] io::Error),
@@ -77,7 +85,7 @@ pub fn analyse(compressed: &[u8], limits: &AnalyseLimits) -> Option<Analysed> {
     drop(tokens);
     let mut check = Check { rest: &compressed[..compressed_bytes] };
     let expected_bytes = compressed_bytes as u64;
-    let steps = recreate_counting(&plain, &corrections, expected_bytes, &mut check).ok()?;
+    let steps = recreate(&plain, &corrections, expected_bytes, u64::MAX, &mut check).ok()?;
     Some(Analysed { plain, corrections, compressed_bytes, steps })
 }
 
@@ -87,7 +95,8 @@ pub fn analyse_memory_bytes(limits: &AnalyseLimits) -> u64 {
     (limits.plain_bytes as u64).saturating_mul(10) + recreate_memory_bytes(u64::MAX)
 }
 
-/// Writes the deflate stream of `compressed_bytes` that holds `plain`.
+/// Writes the deflate stream of `compressed_bytes` that holds `plain`, and gives how many places were looked at for
+/// matches; more than `max_steps` are an error.
 ///
 /// Whatever the corrections are, it ends: each block that is not as predicted uses some of them
 /// up, and no more is written than was announced.
@@ -95,21 +104,12 @@ pub fn recreate(
     plain: &[u8],
     corrections: &[u8],
     compressed_bytes: u64,
-    out: &mut dyn Write,
-) -> Result<(), RecreateError> {
-    recreate_counting(plain, corrections, compressed_bytes, out).map(drop)
-}
-
-/// The same; how many places were looked at for matches.
-fn recreate_counting(
-    plain: &[u8],
-    corrections: &[u8],
-    compressed_bytes: u64,
+    max_steps: u64,
     out: &mut dyn Write,
 ) -> Result<u64, RecreateError> {
     match corrections.split_first() {
         Some((&ENGINE, corrections)) => {
-            corrections::apply(plain, corrections, compressed_bytes, out)
+            corrections::apply(plain, corrections, (compressed_bytes, max_steps), out)
         }
         _ => Err(RecreateError::Corrections { what: "their engine is not known" }),
     }

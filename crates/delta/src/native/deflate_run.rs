@@ -9,8 +9,8 @@ use super::operations::MAX_DEPTH;
 use super::streams::StreamId;
 use super::stretch::Stretch;
 use super::varint;
-use super::work::MAX_INFLATED;
-use crate::deflate::{self, InflateError};
+use super::work::{MAX_INFLATED, TOO_MUCH};
+use crate::deflate::{self, InflateError, RecreateError};
 
 impl FrameRun<'_> {
     /// Inflates a member of an origin; it is an origin then for the region that comes next.
@@ -68,32 +68,34 @@ impl FrameRun<'_> {
         self.first_pending = mine;
         self.drop_inflated(mine);
 
-        let corrections = self.compress(&plain, compressed_bytes)?;
+        let made_by = self.compress(&plain, compressed_bytes)?;
         self.state.resident.give(plain_bytes);
         let target = start..self.stretch.position;
-        self.note(|record| record.end_deflate(target, plain_bytes, corrections, mine))
+        self.note(|record| record.end_deflate(target, plain_bytes, made_by, mine))
     }
 
-    /// Makes the stream of `plain`, and gives the corrections that it took.
-    fn compress(&mut self, plain: &[u8], compressed_bytes: u64) -> Step<Vec<u8>> {
+    /// Makes the stream of `plain`, and gives the corrections and the steps that it took.
+    fn compress(&mut self, plain: &[u8], compressed_bytes: u64) -> Step<(Vec<u8>, u64)> {
         let count = self.number(StreamId::Lengths)?;
         let resident_bytes =
             count.saturating_add(deflate::recreate_memory_bytes(plain.len() as u64));
         self.state.resident.take(resident_bytes)?;
         let mut corrections = vec![0; usize::try_from(count).unwrap_or(0)];
         self.state.streams.bytes(StreamId::Corrections, self.bytes, &mut corrections)?;
+        let max_steps = self.state.work.steps_left();
         let mut out = Bounded { run: self, left: compressed_bytes, error: None };
-        let made = deflate::recreate(plain, &corrections, compressed_bytes, &mut out);
+        let made = deflate::recreate(plain, &corrections, compressed_bytes, max_steps, &mut out);
         let (left, failed) = (out.left, out.error);
-        match (failed, made) {
+        let steps = match (failed, made) {
             (Some(error), _) => return Err(error),
+            (None, Err(RecreateError::Steps { .. })) => return Err(TOO_MUCH.into()),
+            (None, Ok(steps)) if left == 0 => steps,
             // The frame is whole, so it is an origin that is not what it was.
-            (None, Err(_)) => return Err(FrameError::Damaged),
-            (None, Ok(())) if left > 0 => return Err(FrameError::Damaged),
-            (None, Ok(())) => {}
-        }
+            (None, _) => return Err(FrameError::Damaged),
+        };
+        self.state.work.take_steps(steps)?;
         self.state.resident.give(resident_bytes);
-        Ok(corrections)
+        Ok((corrections, steps))
     }
 
     /// Takes away the inflated origins from number `first` on.

@@ -92,13 +92,13 @@ impl Record {
         &mut self,
         target: Range<u64>,
         plain_bytes: u64,
-        corrections: Vec<u8>,
+        (corrections, steps): (Vec<u8>, u64),
         first: usize,
     ) -> Result {
         self.take(1 + corrections.len() as u64 / ENTRY_BYTES)?;
         let content = self.stretches.pop().unwrap_or_default();
         let inflated = self.opened.split_off(first.min(self.opened.len()));
-        let deflate = Deflate { plain_bytes, corrections, inflated, content };
+        let deflate = Deflate { plain_bytes, corrections, steps, inflated, content };
         let region = Region { target, transform: Transform::Deflate(deflate) };
         self.stretch().regions.push(region);
         Ok(())

@@ -9,8 +9,12 @@ const PER_LAYER_BYTE: u64 = 64;
 const ALWAYS: u64 = 16 << 20;
 /// What an operation comes to besides its bytes.
 const OPERATION: u64 = 4 << 10;
+/// Places that are looked at for matches come to a byte together: what takes most in making a deflate stream.
+const STEPS_FOR_A_BYTE: u64 = 32;
 /// So many members of origins may be inflated at once.
 pub(super) const MAX_INFLATED: usize = 64;
+
+pub(super) const TOO_MUCH: &str = "its regions ask for more work than a layer of its length may";
 
 /// What regions of a layer may still come to.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +29,17 @@ impl Work {
 
     /// Counts an operation that reads or makes so many bytes.
     pub(super) fn take(&mut self, bytes: u64) -> Result<(), &'static str> {
-        self.take_counted(operation(bytes))
-            .ok_or("its regions ask for more work than a layer of its length may")
+        self.take_counted(operation(bytes)).ok_or(TOO_MUCH)
+    }
+
+    /// Counts what making a deflate stream took beside that.
+    pub(super) fn take_steps(&mut self, steps: u64) -> Result<(), &'static str> {
+        self.take_counted(steps / STEPS_FOR_A_BYTE).ok_or(TOO_MUCH)
+    }
+
+    /// How many steps may be taken.
+    pub(super) fn steps_left(&self) -> u64 {
+        self.left.saturating_mul(STEPS_FOR_A_BYTE).saturating_add(STEPS_FOR_A_BYTE - 1)
     }
 
     fn take_counted(&mut self, work: u64) -> Option<()> {
@@ -54,7 +67,8 @@ fn work_of(region: &Region) -> u64 {
 fn work_of_deflate(deflate: &Deflate) -> u64 {
     let opened = deflate.inflated.iter().map(|member| operation(member.plain_bytes));
     let within = deflate.content.regions.iter().map(work_of);
-    opened.chain(within).fold(operation(deflate.plain_bytes), u64::saturating_add)
+    let made = operation(deflate.plain_bytes).saturating_add(deflate.steps / STEPS_FOR_A_BYTE);
+    opened.chain(within).fold(made, u64::saturating_add)
 }
 
 fn operation(bytes: u64) -> u64 {
@@ -71,13 +85,15 @@ fn inflated_at_once(region: &Region) -> usize {
 // A slice is unsized and cannot become a trait object.
 #[allow(clippy::ptr_arg)]
 mod tests {
+    use std::io;
+
     use super::super::encode::encode_all;
     use super::super::{
         Compression, DecodeError, EncodeOptions, LayerDecoder, Limits, Origin, encode,
     };
     use super::*;
     use crate::cover::OriginId;
-    use crate::deflate::{AnalyseLimits, analyse};
+    use crate::deflate::{AnalyseLimits, analyse, recreate};
     use crate::read_at::ReadAt;
     use crate::references::Machine;
     use crate::region::{Inflated, References};
@@ -111,7 +127,7 @@ mod tests {
     fn refused_for(delta: &[u8], old: &Vec<u8>) -> &'static str {
         match apply(delta, old) {
             Err(DecodeError::FrameInvalid { what, .. }) => what,
-            other => panic!("{other:?}"),
+            other => panic!("{:?}", other.map(drop)),
         }
     }
 
@@ -167,6 +183,7 @@ mod tests {
         let deflate = Deflate {
             plain_bytes: analysed.plain.len() as u64,
             corrections: analysed.corrections,
+            steps: analysed.steps,
             inflated: vec![Inflated { origin: OriginId(0), at: 0, plain_bytes: 0 }; inflated],
             content: Content::default(),
         };
@@ -190,6 +207,52 @@ mod tests {
         assert_eq!(content.regions, []);
     }
 
+    /// Two letters in no order: hundreds of places are looked at for each.
+    #[test]
+    fn streams_that_take_long_are_refused() {
+        let mut seed = 1u32;
+        let letter = || {
+            seed = seed.wrapping_mul(0x9e37_79b1).wrapping_add(1);
+            b'a' + (seed >> 31) as u8
+        };
+        let plain: Vec<u8> = std::iter::repeat_with(letter).take(50_000).collect();
+        // Just as zlib does by level 9, whose length only shows then.
+        let corrections = vec![1, 9, 8];
+        let mut stream = Vec::new();
+        recreate(&plain, &corrections, 1 << 20, u64::MAX, &mut stream).unwrap_err();
+        let length = stream.len() as u64;
+        let steps = recreate(&plain, &corrections, length, u64::MAX, &mut io::sink()).unwrap();
+        assert!(recreate(&plain, &corrections, length, steps, &mut io::sink()).is_ok());
+        assert!(recreate(&plain, &corrections, length, steps - 1, &mut io::sink()).is_err());
+
+        let deflate = Deflate {
+            plain_bytes: plain.len() as u64,
+            corrections,
+            steps,
+            inflated: Vec::new(),
+            content: Content::default(),
+        };
+        let new = [vec![7; 200], stream].concat();
+        let target = 200..200 + length;
+        let region = Region { target, transform: Transform::Deflate(deflate) };
+        let work = work_of(&region);
+        assert_eq!(work, 50_000 + 4096 + steps / 32);
+
+        // Modules before it leave just enough for it, or one less: still more than it takes without its steps.
+        let fit = (ALWAYS + 64 * new.len() as u64 - work) / 104_096;
+        for (modules, is_refused) in [(fit, false), (fit + 1, true)] {
+            let (old, mut content) = bytes_of_modules(100_000, modules);
+            content.regions.push(region.clone());
+            let delta = hostile(&old, &new, content.clone());
+            match is_refused {
+                true => assert_eq!(refused_for(&delta, &old), TOO_MUCH),
+                false => assert!(apply(&delta, &old).unwrap().0 == new),
+            }
+            leave_out_excess(&mut content, new.len() as u64);
+            assert_eq!(content.regions.len() as u64, fit + 1);
+        }
+    }
+
     /// What is inflated and what is made count, and operations within a stream like those around it.
     #[test]
     fn streams_count_with_what_is_in_them() {
@@ -197,8 +260,9 @@ mod tests {
         let (_, _, inner) = deflate_region(3, &[9; 500]);
         let Transform::Deflate(mut deflate) = outer.transform else { unreachable!() };
         deflate.content.regions.push(inner);
+        deflate.steps = 100;
         let region = Region { transform: Transform::Deflate(deflate), ..outer };
-        assert_eq!(work_of(&region), 1000 + 500 + 7 * 4096);
+        assert_eq!(work_of(&region), 1000 + 500 + 7 * 4096 + 3);
         assert_eq!(inflated_at_once(&region), 5);
     }
 }

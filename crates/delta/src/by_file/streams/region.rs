@@ -52,6 +52,7 @@ impl FileMatch<'_> {
         let deflate = Deflate {
             plain_bytes: analysed.plain.len() as u64,
             corrections: analysed.corrections,
+            steps: analysed.steps,
             inflated,
             content,
         };
