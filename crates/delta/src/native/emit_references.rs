@@ -83,9 +83,10 @@ impl Emitter<'_> {
         self.streams.raw(StreamId::Corrections).extend(&references.parameters);
         let (mut target_end, mut old_end) = (0, 0);
         for cover in &references.covers {
-            self.streams.put(StreamId::RegionLengths, (cover.target - target_end).into());
-            self.streams.put(StreamId::RegionLengths, cover.length.into());
-            let step = varint::zigzag(u64::from(old_end), cover.old.into());
+            let gap = u64::from(cover.target - target_end);
+            self.streams.put(StreamId::RegionLengths, gap);
+            self.streams.put(StreamId::Lengths, cover.length.into());
+            let step = varint::zigzag(u64::from(old_end) + gap, cover.old.into());
             self.streams.put(StreamId::RegionOffsets, step);
             (target_end, old_end) = (cover.target_end(), cover.old_end());
         }
@@ -101,7 +102,7 @@ impl Emitter<'_> {
         if is_first {
             self.streams.put(StreamId::RegionLengths, 0);
         }
-        self.streams.put(StreamId::RegionLengths, cover.length.into());
+        self.streams.put(StreamId::Lengths, cover.length.into());
         let diagonal = predictor.diagonal(cover.target.into());
         let step = varint::zigzag(diagonal, cover.old.into());
         self.streams.put(StreamId::RegionOffsets, step);

@@ -50,8 +50,8 @@ impl FrameRun<'_> {
         self.state.work.take(old_bytes)?;
         let parameter_bytes = self.number(StreamId::RegionLengths)?;
         let cover_count = self.number(StreamId::RegionLengths)?;
-        // Each takes three numbers of at least a byte: what is not there is not allocated for.
-        if cover_count > self.state.streams.left(StreamId::RegionLengths) / 2
+        // Each takes numbers of at least a byte: what is not there is not allocated for.
+        if cover_count > self.state.streams.left(StreamId::Lengths)
             || parameter_bytes > self.state.streams.left(StreamId::Corrections)
         {
             return Err("a stream ends before its operations do".into());
@@ -102,9 +102,10 @@ impl FrameRun<'_> {
         let (mut target_end, mut old_end) = (0u64, 0u64);
         for _ in 0..count {
             let gap = self.number(StreamId::RegionLengths)?;
-            let length = self.number(StreamId::RegionLengths)?;
+            let length = self.number(StreamId::Lengths)?;
             let step = self.number(StreamId::RegionOffsets)?;
-            let (target, old) = (target_end.wrapping_add(gap), varint::unzigzag(old_end, step));
+            let target = target_end.wrapping_add(gap);
+            let old = varint::unzigzag(old_end.wrapping_add(gap), step);
             covers.push(RegionCover::new(target, old, length).ok_or(TOO_FAR)?);
             // All three fit 32 bits.
             (target_end, old_end) = (target + length, old + length);
@@ -167,7 +168,7 @@ impl FrameRun<'_> {
     /// Begins a cover that the map does not have, where the stretch stands.
     fn begin_unmapped(&mut self, executable: &mut Executable) -> Step {
         let target = self.stretch.position - executable.start;
-        let length = self.number(StreamId::RegionLengths)?;
+        let length = self.number(StreamId::Lengths)?;
         let step = self.number(StreamId::RegionOffsets)?;
         let old = varint::unzigzag(executable.predictor.diagonal(target), step);
         let cover = RegionCover::new(target, old, length).ok_or(TOO_FAR)?;

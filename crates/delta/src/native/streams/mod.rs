@@ -199,7 +199,7 @@ const WINDOW_LOGS: [u8; STREAM_COUNT] =
     [17, 18, 18, 19, 20, 22, 19, 18, 18, 18, 18, 19, 18, 18, 18, 22, 22];
 /// How many bits of the byte before are looked at, where that is for the encoder to choose: more for bytes
 /// of code and text, few for numbers. Measured on updates of Debian, BusyBox and an init: 0.7 % of all.
-const LITERAL_BITS: [u32; STREAM_COUNT] = [0, 1, 1, 1, 2, 4, 0, 1, 3, 1, 1, 1, 0, 0, 0, 0, 3];
+const LITERAL_BITS: [u32; STREAM_COUNT] = [0, 1, 1, 1, 2, 4, 0, 1, 1, 1, 1, 1, 0, 0, 0, 0, 3];
 /// The smallest and the largest window of the compression that are accepted.
 const MIN_WINDOW_LOG: u8 = 12;
 const MAX_WINDOW_LOG: u8 = 30;
