@@ -2,13 +2,12 @@
 
 use super::pools::Load;
 use super::{Kind, Place, Site, Spelling};
-use crate::references::window::Window;
 
 /// The program counter, as an instruction reads it, is so far after it.
 pub(super) const AHEAD: u64 = 8;
 
-/// The words after a load in which the program counter may be added to what was loaded.
-const MAX_DISTANCE: usize = 15;
+/// How far after a load the program counter may be added to what was loaded: 15 words.
+pub(super) const USE_REACH_BYTES: u64 = 15 * 4;
 
 /// Whether it may be a branch, a load from a pool, or half of a pair.
 pub(super) fn may_refer(word: u32) -> bool {
@@ -62,17 +61,13 @@ pub(super) fn load(word: u32) -> Option<Load> {
         .then(|| Load { distance: AHEAD + u64::from(word & 0xfff), register: word >> 12 & 15 })
 }
 
-/// The instruction after the load at `at` that adds the program counter to `register`.
-pub(super) fn use_of(window: &Window, at: u64, register: u32) -> Option<u64> {
-    let is_use = |word: u32| {
-        // ADD of PC and the register, in either order; loads and stores at [PC, register].
-        word & 0x0fff_0fff == 0x008f_0000 | register
-            || word & 0x0fff_0fff == 0x0080_000f | register << 16
-            || word & 0x0f2f_0fff == 0x070f_0000 | register
-    };
-    let words = window.from(at + 4).as_chunks().0.iter().take(MAX_DISTANCE);
-    let number = words.map(|word| u32::from_le_bytes(*word)).position(is_use)?;
-    Some(at + 4 + 4 * number as u64)
+/// The registers that an instruction adds the program counter to.
+pub(super) fn adds_pc_to(word: u32) -> impl Iterator<Item = usize> {
+    // ADD of PC and the register, in either order; loads and stores at [PC, register].
+    let last = word & 0x0fff_0ff0 == 0x008f_0000 || word & 0x0f2f_0ff0 == 0x070f_0000;
+    let first = word & 0x0ff0_0fff == 0x0080_000f;
+    let registers = [last.then_some(word & 15), first.then_some(word >> 16 & 15)];
+    registers.into_iter().flatten().map(|register| register as usize)
 }
 
 /// LDR of PC from a table after it, on any condition.

@@ -122,7 +122,7 @@ impl Block {
         let mut table_at = None;
         for (at, address, word) in words(window, area, before) {
             if table_at == Some(at) && is_code(word) {
-                self.put(at, 0);
+                self.put_first(at, 0);
                 table_at = Some(at + 4);
                 continue;
             }
@@ -130,21 +130,31 @@ impl Block {
                 table_at = Some(at + a32::AHEAD);
             }
             if let Some((load, _)) = load(word, address) {
-                self.put(at + load.distance, 0);
+                self.put_first(at + load.distance, 0);
             }
         }
     }
 
-    /// Finds words that say how far something is from the instruction that adds the program counter.
+    /// Finds words that say how far something is from the instruction that adds the program counter. From the end
+    /// to the start: where that is added next is known then, and need not be looked for after each load.
     fn find_distances(&mut self, window: &Window, area: &Area, before: u64) {
-        for (at, address, word) in words(window, area, before) {
-            let Some((load, is_a32)) = load(word, address) else { continue };
-            let (adds_at, ahead) = match is_a32 {
-                true => (a32::use_of(window, at, load.register), a32::AHEAD),
-                false => (thumb::use_of(window, at, load.register), thumb::AHEAD),
-            };
-            if let Some(adds_at) = adds_at {
-                self.put(at + load.distance, area.address_of(adds_at).wrapping_add(ahead));
+        let first = before + (area.address_of(before) & 1);
+        let bytes = window.from(first);
+        let mut uses = NextUses::default();
+        for (i, half) in bytes.as_chunks().0.iter().enumerate().rev() {
+            let at = first + 2 * i as u64;
+            let address = area.address_of(at);
+            let word = bytes[2 * i..].first_chunk().map(|word| u32::from_le_bytes(*word));
+            if let Some((load, is_a32)) = word.and_then(|word| load(word, address))
+                && let Some(base) = uses.base(load.register, is_a32, at, area)
+            {
+                self.put_first(at + load.distance, base);
+            }
+            if let Some(word) = word.filter(|_| address & 3 == 0) {
+                a32::adds_pc_to(word).for_each(|register| uses.a32[register] = at);
+            }
+            if let Some(register) = thumb::adds_pc_to(u16::from_le_bytes(*half)) {
+                uses.thumb[register] = at;
             }
         }
     }
@@ -159,19 +169,46 @@ impl Block {
         (base != NONE).then_some(base.into())
     }
 
-    /// Of the loads of a word the first counts.
-    fn put(&mut self, at: u64, base: u64) {
+    /// Marks a word, of which no load before this one is known.
+    fn put_first(&mut self, at: u64, base: u64) {
         let number = self.number(at);
         let known = number.and_then(|number| self.bases.get_mut(number));
-        if let Some(known) = known.filter(|known| **known == NONE) {
+        // An address that cannot be told from none never counts.
+        if let Some(known) = known.filter(|_| low_word(base) != NONE) {
             *known = low_word(base);
         }
     }
 }
 
+/// Where, after some place, the program counter is next added to each register.
+#[derive(Debug, Default)]
+struct NextUses {
+    a32: [u64; 16],
+    thumb: [u64; 16],
+}
+
+impl NextUses {
+    /// What a word counts from that is loaded into `register` at `at`, if that is soon.
+    fn base(&self, register: u32, is_a32: bool, at: u64, area: &Area) -> Option<u64> {
+        let (uses, reach, ahead) = match is_a32 {
+            true => (&self.a32, a32::USE_REACH_BYTES, a32::AHEAD),
+            false => (&self.thumb, thumb::USE_REACH_BYTES, thumb::AHEAD),
+        };
+        let used_at = uses[register as usize];
+        // Where none is known 0 stands, which is not after any load.
+        let is_soon = used_at > at && used_at - at <= reach;
+        is_soon.then(|| area.address_of(used_at).wrapping_add(ahead))
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::references::structure::AreaKind;
 
     #[test]
     fn loads_are_of_aligned_words() {
@@ -181,5 +218,81 @@ mod tests {
         // ldr.w r0, [pc, #n], of Thumb-2: from the next multiple of 4.
         let distance = |n: u32| load(0xf8df | n << 16, 0x1002).map(|(load, _)| load.distance);
         assert_eq!([0x3f, 0x40, 0x41, 0x44].map(distance), [None, Some(0x42), None, Some(0x46)]);
+    }
+
+    /// What is added to a word that is loaded at `at`, looked for after the load as the page of the format says.
+    fn base_by_search(window: &Window, area: &Area, at: u64) -> Option<(u64, u32)> {
+        let word = u32::from_le_bytes(*window.from(at).first_chunk()?);
+        let (load, is_a32) = load(word, area.address_of(at))?;
+        let r = load.register;
+        let (used_at, ahead) = if is_a32 {
+            let words = window.from(at + 4).as_chunks().0.iter().take(15);
+            let is_use = |word: &[u8; 4]| {
+                let w = u32::from_le_bytes(*word);
+                w & 0x0fff_0fff == 0x008f_0000 + r
+                    || w & 0x0fff_0fff == 0x0080_000f + (r << 16)
+                    || w & 0x0f2f_0fff == 0x070f_0000 + r
+            };
+            (at + 4 + 4 * words.clone().position(is_use)? as u64, 8)
+        } else {
+            let mut halves = window.from(at + 2).as_chunks().0.iter().take(30);
+            let wanted = 0x4478 + (r & 7) + ((r >> 3) << 7);
+            let is_use = |half: &[u8; 2]| u32::from(u16::from_le_bytes(*half)) == wanted;
+            let number = halves.position(is_use)?;
+            (at + 2 + 2 * number as u64, 4)
+        };
+        Some((at + load.distance, low_word(area.address_of(used_at) + ahead)))
+    }
+
+    /// Loads and uses of few registers, of both instruction sets, and noise between.
+    fn code() -> impl Strategy<Value = Vec<u8>> {
+        let register = 0u16..4;
+        let half = prop_oneof![
+            (register.clone(), 0u16..64).prop_map(|(r, n)| 0x4800 | r << 8 | n),
+            register.clone().prop_map(|r| 0x4478 | r),
+            Just(0xf8df),
+            any::<u16>(),
+        ];
+        let word = prop_oneof![
+            (0u32..16, 0u32..512).prop_map(|(r, n)| 0xe59f_0000 | r << 12 | n),
+            (0u32..16).prop_map(|r| 0xe08f_1000 | r),
+            (0u32..16).prop_map(|r| 0xe080_200f | r << 16),
+            (0u32..16).prop_map(|r| 0xe79f_3000 | r),
+        ];
+        let piece = prop_oneof![
+            half.prop_map(|half| half.to_le_bytes().to_vec()),
+            word.prop_map(|word| word.to_le_bytes().to_vec()),
+        ];
+        prop::collection::vec(piece, 0..200).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn words_count_from_the_first_use_after_their_first_load(
+            code in code(), start in 0u8..8, address in 0x1000u64..0x1008, lost in 0usize..4,
+        ) {
+            let code = &code[..code.len().saturating_sub(lost)];
+            let (old, start) = ([&vec![0; start.into()], code].concat(), u64::from(start));
+            let end = old.len() as u64;
+            let area = Area { range: start..end, origin: start, address, kind: AreaKind::Code };
+            let mut window = Window::default();
+            window.read(&old, &(0..end), &(start..end)).unwrap();
+            let mut block = Block::default();
+            block.begin(start..end);
+            block.find_distances(&window, &area, start);
+
+            let mut expected = HashMap::new();
+            for at in (start + (address & 1)..end).step_by(2) {
+                if let Some((place, base)) = base_by_search(&window, &area, at) {
+                    expected.entry(place).or_insert(base);
+                }
+            }
+            for number in 0..end.saturating_sub(start) / 4 {
+                // Words are numbered by four bytes of the block, and loads are of aligned ones.
+                let at = start + 4 * number;
+                let known = (at..at + 4).find_map(|at| expected.get(&at)).copied();
+                prop_assert_eq!(block.base(at), known.map(u64::from), "{}", at);
+            }
+        }
     }
 }

@@ -2,13 +2,12 @@
 
 use super::pools::Load;
 use super::{Kind, Place, Site, Spelling};
-use crate::references::window::Window;
 
 /// The program counter, as an instruction reads it, is so far after it.
 pub(super) const AHEAD: u64 = 4;
 
-/// The halfwords after a load in which the program counter may be added to what was loaded.
-const MAX_DISTANCE: usize = 30;
+/// How far after a load the program counter may be added to what was loaded: 30 halfwords.
+pub(super) const USE_REACH_BYTES: u64 = 30 * 2;
 
 /// Whether it may be a branch of two halfwords, or half of a pair.
 pub(super) fn may_refer(word: u32) -> bool {
@@ -74,11 +73,8 @@ pub(super) fn load(word: u32, address: u64) -> Option<Load> {
     }
 }
 
-/// The instruction after the load at `at` that adds the program counter to `register`.
-pub(super) fn use_of(window: &Window, at: u64, register: u32) -> Option<u64> {
+/// The register that an instruction adds the program counter to.
+pub(super) fn adds_pc_to(half: u16) -> Option<usize> {
     // ADD register, PC.
-    let wanted = 0x4478 | register >> 3 << 7 | register & 7;
-    let halves = window.from(at + 2).as_chunks().0.iter().take(MAX_DISTANCE);
-    let mut numbers = halves.map(|half| u32::from(u16::from_le_bytes(*half)));
-    Some(at + 2 + 2 * numbers.position(|half| half == wanted)? as u64)
+    (half & 0xff78 == 0x4478).then(|| usize::from(half & 7 | half >> 4 & 8))
 }
