@@ -160,20 +160,8 @@ pub fn input_of_an_executable() -> Vec<u8> {
     let (library, parameter_bytes) = (LIBRARY.len() as u64, parameters.len() as u64);
     let (mapped, first) = (1200, 700);
     let second = EXECUTABLE_BYTES - mapped - first - 8;
-    let lengths = numbers(&[
-        1,
-        library,
-        EXECUTABLE_BYTES,
-        parameter_bytes,
-        1,
-        0,
-        mapped,
-        5,
-        first,
-        0,
-        second,
-        3,
-    ]);
+    let lengths = numbers(&[mapped, first, second]);
+    let between = numbers(&[1, library, EXECUTABLE_BYTES, parameter_bytes, 1, 0, 5, 0, 3]);
     // The library is behind the tar; code is at 0x1050 of it.
     // All that is equal, and all references that are right, to the end.
     let (gaps, right) = (numbers(&[10, 30, mapped + first + second - 42]), numbers(&[SITES]));
@@ -181,14 +169,14 @@ pub fn input_of_an_executable() -> Vec<u8> {
     let old = numbers(&[2 * 0x1050, 20, 2 * 64 + 1]);
     let streams: [&[u8]; 12] = [
         &[6],
-        &[],
+        &lengths,
         &place,
         &gaps,
         &[1, 2],
         b"hello!!!",
         &[],
         &parameters,
-        &lengths,
+        &between,
         &old,
         &right,
         &[],
