@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::time::Instant;
 
-use delta::deflate::{AnalyseLimits, analyse, recreate};
+use delta::deflate::{AnalyseLimits, Expected, analyse, recreate};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (mut files, mut refused, mut compressed, mut corrected, mut plain) = (0, 0, 0, 0, 0);
@@ -25,7 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         analysing += begun.elapsed().as_secs_f64();
         let begun = Instant::now();
         let length = analysed.compressed_bytes as u64;
-        recreate(&analysed.plain, &analysed.corrections, length, u64::MAX, &mut std::io::sink())?;
+        let expected = Expected::of_length(length);
+        recreate(&analysed.plain, &analysed.corrections, &expected, &mut std::io::sink())?;
         recreating += begun.elapsed().as_secs_f64();
         files += 1;
         compressed += analysed.compressed_bytes;

@@ -250,7 +250,9 @@ impl Follower<'_> {
             Reach::Made { bytes, .. } => bytes,
             Reach::Gone | Reach::Lost => return Ok(None),
         };
-        let Ok((_, compressed_bytes)) = deflate::inflate(bytes, at, member.plain_bytes) else {
+        let Ok((_, compressed_bytes)) =
+            deflate::inflate(bytes, at, member.plain_bytes, member.compressed_bytes)
+        else {
             return Ok(None);
         };
         let place = self.place(member.origin, &(at..at.saturating_add(compressed_bytes)))?;

@@ -50,7 +50,7 @@ pub struct Deflate {
     pub plain_bytes: u64,
     /// How the compressor's choices differ from the predicted ones.
     pub corrections: Vec<u8>,
-    /// How many places making it looks at for matches.
+    /// What compressing it takes, as [`recreate`](deflate::recreate) counts it.
     pub steps: u64,
     /// Compressed members of origins that are inflated to make the content from.
     pub inflated: Vec<Inflated>,
@@ -66,6 +66,8 @@ pub struct Inflated {
     pub origin: OriginId,
     /// Where it starts there.
     pub at: u64,
+    /// Its length.
+    pub compressed_bytes: u64,
     /// Length of what it holds.
     pub plain_bytes: u64,
 }
@@ -196,7 +198,7 @@ impl References {
         region_bytes.saturating_sub(covered)
     }
 
-    fn resident_bytes(&self, region_bytes: u64) -> u64 {
+    pub(crate) fn resident_bytes(&self, region_bytes: u64) -> u64 {
         Predictor::memory_bytes(region_bytes, self.covers.len() as u64)
             + self.parameters.len() as u64
     }

@@ -3,7 +3,9 @@
 
 use std::io::Write;
 
-use delta::deflate::{AnalyseLimits, Analysed, RecreateError, analyse, inflate, recreate};
+use delta::deflate::{
+    AnalyseLimits, Analysed, Expected, RecreateError, analyse, inflate, recreate,
+};
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use proptest::prelude::*;
@@ -24,7 +26,8 @@ fn deflated(plain: &[u8], level: u32) -> Vec<u8> {
 fn recreated(analysed: &Analysed) -> Vec<u8> {
     let mut out = Vec::new();
     let length = analysed.compressed_bytes as u64;
-    recreate(&analysed.plain, &analysed.corrections, length, u64::MAX, &mut out).unwrap();
+    recreate(&analysed.plain, &analysed.corrections, &Expected::of_length(length), &mut out)
+        .unwrap();
     out
 }
 
@@ -38,9 +41,10 @@ fn streams_of_zlib_and_gzip_need_their_settings_alone() {
         ("zlib-9-filtered", [1, 0x19, 8]),
     ] {
         let stream = fixture(name);
-        let (plain, _) = inflate(&stream, 0, 42_704).unwrap();
+        let (plain, _) = inflate(&stream, 0, 42_704, u64::MAX).unwrap();
         let mut out = Vec::new();
-        recreate(&plain, &corrections, stream.len() as u64, u64::MAX, &mut out).unwrap();
+        let expected = Expected::of_length(stream.len() as u64);
+        recreate(&plain, &corrections, &expected, &mut out).unwrap();
         assert!(out == stream, "{name}");
         let analysed = analyse(&stream, &LIMITS).unwrap();
         assert_eq!(analysed.corrections.len(), 3, "{name}: {:?}", analysed.corrections);
@@ -78,7 +82,8 @@ fn what_is_written_is_as_long_as_was_said() {
     let Analysed { plain, corrections, .. } = analyse(&stream, &LIMITS).unwrap();
     for expected in [0, 1, stream.len() as u64 - 1, stream.len() as u64 + 1, u64::MAX] {
         let mut out = Vec::new();
-        let error = recreate(&plain, &corrections, expected, u64::MAX, &mut out).unwrap_err();
+        let of_length = Expected::of_length(expected);
+        let error = recreate(&plain, &corrections, &of_length, &mut out).unwrap_err();
         assert!(matches!(error, RecreateError::Length { .. }), "{expected}: {error:?}");
         assert!(out.len() as u64 <= expected);
     }
@@ -128,7 +133,7 @@ proptest! {
         }
         let corrections = [&[1, level, memory], &corrections[..]].concat();
         let mut out = Vec::new();
-        let _ = recreate(&text(&numbers), &corrections, 5000, u64::MAX, &mut out);
+        let _ = recreate(&text(&numbers), &corrections, &Expected::of_length(5000), &mut out);
         prop_assert!(out.len() <= 5000);
     }
 
@@ -138,10 +143,11 @@ proptest! {
         let Analysed { plain, mut corrections, .. } = analyse(&stream, &LIMITS).unwrap();
         *at.get_mut(&mut corrections) ^= 1 << bit;
         let mut out = Vec::new();
-        let result = recreate(&plain, &corrections, stream.len() as u64, u64::MAX, &mut out);
+        let expected = Expected::of_length(stream.len() as u64);
+        let result = recreate(&plain, &corrections, &expected, &mut out);
         prop_assert!(result.is_err() || out != stream);
         let short = &plain[..cut.index(plain.len())];
-        prop_assert!(recreate(short, &corrections, 1 << 16, u64::MAX, &mut Vec::new()).is_err());
+        prop_assert!(recreate(short, &corrections, &Expected::of_length(1 << 16), &mut Vec::new()).is_err());
     }
 
     #[test]

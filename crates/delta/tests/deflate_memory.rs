@@ -40,7 +40,9 @@ fn peak<T>(work: impl FnOnce() -> T) -> (T, u64) {
 #[test]
 fn memory_is_as_promised() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/deflate");
-    let one = inflate(&std::fs::read(format!("{folder}/zlib-6")).unwrap(), 0, 42_704).unwrap().0;
+    let one = inflate(&std::fs::read(format!("{folder}/zlib-6")).unwrap(), 0, 42_704, u64::MAX)
+        .unwrap()
+        .0;
     // Bytes without a match fill the list of a block's tokens.
     let noise: Vec<u8> =
         (0u32..1_000_000).map(|i| (i.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect();
@@ -56,16 +58,16 @@ fn memory_is_as_promised() {
             let promised = analyse_memory_bytes(&limits);
             assert!(used <= promised, "analyse {}: {used} > {promised}", plain.len());
 
-            let (_, used) = peak(|| inflate(&stream, 0, plain.len() as u64).unwrap());
+            let (_, used) = peak(|| inflate(&stream, 0, plain.len() as u64, u64::MAX).unwrap());
             let promised = plain.len() as u64 + INFLATE_STATE_BYTES;
             assert!(used <= promised, "inflate {}: {used} > {promised}", plain.len());
 
             // One block of all settings, whatever the stream: as many tokens as there may be.
             let corrections = analysed.map_or(vec![1, 9, 9], |analysed| analysed.corrections);
             for corrections in [corrections, vec![1, 0, 9, 1, 0xff, 0xff, 7], vec![1, 9, 9]] {
-                let length = stream.len() as u64;
+                let expected = Expected::of_length(stream.len() as u64);
                 let mut out = std::io::sink();
-                let (_, used) = peak(|| recreate(&plain, &corrections, length, u64::MAX, &mut out));
+                let (_, used) = peak(|| recreate(&plain, &corrections, &expected, &mut out));
                 let promised = recreate_memory_bytes(plain.len() as u64);
                 assert!(used <= promised, "recreate {}: {used} > {promised}", plain.len());
             }

@@ -47,6 +47,11 @@ fn region_of(compressed: &[u8], at: u64, inflated: Vec<Inflated>, content: Conte
     Region { target, transform: Transform::Deflate(deflate) }
 }
 
+fn inflated(origin: OriginId, at: u64, compressed: &[u8], plain: &[u8]) -> Inflated {
+    let (compressed_bytes, plain_bytes) = (compressed.len() as u64, plain.len() as u64);
+    Inflated { origin, at, compressed_bytes, plain_bytes }
+}
+
 /// An archive in an archive, between bytes of the layer; the inner text has a line more than the old.
 struct Nested {
     base: Vec<u8>,
@@ -76,14 +81,14 @@ fn nested() -> Nested {
         },
     ];
     let of_inner = Content { covers: inner_covers, ..Content::default() };
-    let member = Inflated { origin: outer, at: 2, plain_bytes: old_text.len() as u64 };
+    let member = inflated(outer, 2, &old_inner, &old_text);
     let inner_region = region_of(&new_inner, 3, vec![member], of_inner);
     let of_outer = Content {
         covers: vec![Cover { target: 0, length: 2, origin: outer, at: 0 }],
         regions: vec![inner_region],
         ..Content::default()
     };
-    let member = Inflated { origin: OriginId(1), at: 8, plain_bytes: old_outer.len() as u64 };
+    let member = inflated(OriginId(1), 8, &deflated(&old_outer), &old_outer);
     let region = region_of(&compressed, 8, vec![member], of_outer);
     let end = region.target.end;
     let cover = |target, at| Cover { target, length: 8, origin: OriginId(1), at };

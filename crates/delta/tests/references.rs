@@ -1,6 +1,8 @@
 //! Executables' references: what is predicted comes back exactly, and nothing that an enemy can
 //! write makes the predictor fail otherwise than by an error.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use delta::Effort;
 use delta::read_at::{ReadAt, ReadError};
 use delta::references::{
@@ -116,6 +118,43 @@ fn a_call_over_inserted_code_is_predicted() {
         // Without the second cover, the target is thought to have stayed.
         assert_eq!(count(&covers[..1]).unwrap(), (1, 1), "{machine:?}");
     }
+}
+
+/// Counts the bytes that are read of it.
+struct Counted {
+    bytes: Vec<u8>,
+    read: AtomicU64,
+}
+
+impl ReadAt for Counted {
+    fn size(&self) -> u64 {
+        self.bytes.size()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        self.read.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+        self.bytes.read_exact_at(buffer, offset)
+    }
+}
+
+#[test]
+fn a_table_for_unwinding_without_contents_is_not_read_for_each_cover() {
+    // A common record, and end marks.
+    let record = [&[12, 0, 0, 0][..], &[0; 12]].concat();
+    let table = [&record[..], &vec![0; 1 << 20]].concat();
+    let old = ElfBuilder::new(Machine::X86_64).section(Section::of_kind(4, table)).build();
+    let start = u32::try_from(old.find(&record)).unwrap() + (1 << 19);
+    let covers: Vec<_> = (0..1000).map(|i| cover(start + 8 * i, start + 8 * i, 8)).collect();
+    let old = Counted { bytes: old.bytes, read: AtomicU64::new(0) };
+    let (range, parameters) = (0..old.size(), same_segments(1));
+    let mut predictor =
+        Predictor::new(Machine::X86_64, &old, range, &parameters, covers, old.size()).unwrap();
+    let mut truth = Truth { new: &old.bytes, said: Vec::new() };
+    let mut out = Vec::new();
+    while predictor.next_piece(&old, &mut truth, &mut out).unwrap().is_some() {}
+    let read = old.read.into_inner();
+    // The whole of it once, and then what lies between two checkpoints.
+    assert!(read < 2 * old.bytes.size() + 1000 * (12 << 10), "{read}");
 }
 
 /// The plan of two files of which one is like the other.

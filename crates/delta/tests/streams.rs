@@ -263,9 +263,10 @@ fn streams_are_found_whoever_wrote_the_file() {
         let found: Vec<&[u8]> = streams.iter().map(|stream| &stream.name[..]).collect();
         assert_eq!(found, names);
         for stream in &streams {
-            let (plain, length) =
-                delta::deflate::inflate(&file, stream.range.start, stream.plain_bytes).unwrap();
-            assert_eq!(length, stream.range.end - stream.range.start);
+            let (start, length) = (stream.range.start, stream.range.end - stream.range.start);
+            let inflated = delta::deflate::inflate(&file, start, stream.plain_bytes, length);
+            let (plain, inflated_bytes) = inflated.unwrap();
+            assert_eq!(inflated_bytes, length);
             assert_eq!(plain.len() as u64, stream.plain_bytes);
         }
     }

@@ -11,7 +11,7 @@ use super::huffman::{Run, codes};
 use super::parse::{Block, BlockKind, Parsed, Trees};
 use super::predict::{Predictor, Settings};
 use super::symbols::*;
-use super::{MAX_BLOCK_TOKENS, RecreateError};
+use super::{Expected, MAX_BLOCK_TOKENS, RecreateError};
 use crate::varint;
 
 /// The number of tokens follows.
@@ -31,6 +31,9 @@ const RUN_LENGTHS: u8 = 32;
 const TOKENS: u8 = 64;
 /// The block is the last one and plain text is left, or the other way round.
 const LAST: u8 = 128;
+
+/// A block counts as so many places that are looked at: its codes are predicted and sent, however little it holds.
+const BLOCK_STEPS: u64 = 512;
 
 /// The corrections of a stream if it was made with `settings`; `None` where they get longer than
 /// `max_bytes`.
@@ -185,11 +188,11 @@ fn put_lengths(predicted: &Trees, actual: &Trees, out: &mut Vec<u8>) {
     varint::put(out, equal);
 }
 
-/// Writes the stream of `expected_bytes` that holds `plain`, corrected; how many places were looked at.
+/// Writes the stream that holds `plain`, corrected; the steps that took.
 pub(super) fn apply(
     plain: &[u8],
     corrections: &[u8],
-    (expected_bytes, max_steps): (u64, u64),
+    expected: &Expected,
     out: &mut dyn Write,
 ) -> Result<u64, RecreateError> {
     let mut rest = corrections;
@@ -199,17 +202,19 @@ pub(super) fn apply(
         rest,
         settings,
         predictor: Predictor::new(plain, settings),
-        max_steps,
+        max_steps: expected.max_steps,
+        block_steps: 0,
         tokens: Vec::with_capacity(plain.len().min(MAX_BLOCK_TOKENS)),
-        out: BitWriter::new(out, expected_bytes),
+        out: BitWriter::new(out, expected.compressed_bytes),
     };
     while !recreation.block()? {}
     let is_whole = recreation.predictor.left() == 0 && recreation.rest.is_empty();
     if !is_whole {
         return Err(wrong("they end the stream before its content ends"));
     }
+    let steps = recreation.steps();
     recreation.out.finish()?;
-    Ok(recreation.predictor.steps())
+    Ok(steps)
 }
 
 fn take_settings(rest: &mut &[u8]) -> Option<Settings> {
@@ -228,11 +233,24 @@ struct Recreation<'a> {
     settings: Settings,
     predictor: Predictor<'a>,
     max_steps: u64,
+    /// What the blocks come to besides their tokens.
+    block_steps: u64,
     tokens: Vec<Token>,
     out: BitWriter<'a>,
 }
 
 impl Recreation<'_> {
+    fn steps(&self) -> u64 {
+        self.predictor.steps() + self.block_steps
+    }
+
+    fn check_steps(&self) -> Result<(), RecreateError> {
+        match self.steps() <= self.max_steps {
+            true => Ok(()),
+            false => Err(RecreateError::Steps { allowed: self.max_steps }),
+        }
+    }
+
     fn byte(&mut self) -> Result<u8, RecreateError> {
         let (first, after) = self.rest.split_first().ok_or(wrong("they end early"))?;
         self.rest = after;
@@ -246,6 +264,8 @@ impl Recreation<'_> {
 
     /// Writes the next block; whether it was the last one.
     fn block(&mut self) -> Result<bool, RecreateError> {
+        self.block_steps += BLOCK_STEPS;
+        self.check_steps()?;
         let flags = if self.rest.is_empty() { 0 } else { self.byte()? };
         if flags & KIND == STORED {
             return self.stored(flags);
@@ -299,9 +319,7 @@ impl Recreation<'_> {
                 return Err(wrong("a block has too many tokens"));
             }
             let mut token = self.predictor.predict();
-            if self.predictor.steps() > self.max_steps {
-                return Err(RecreateError::Steps { allowed: self.max_steps });
-            }
+            self.check_steps()?;
             if wrong_left > 0 && gap == 0 {
                 token = self.token()?;
                 wrong_left -= 1;

@@ -30,6 +30,14 @@ pub enum InflateError {
         /// What it should hold.
         expected: u64,
     },
+    /// The stream is longer than it may be.
+    #[error("the deflate stream at {at} is longer than the {allowed} bytes that it may be")]
+    TooLong {
+        /// Where it is.
+        at: u64,
+        /// How long it may be.
+        allowed: u64,
+    },
     /// There is no memory for what it holds.
     #[error("no memory for the {bytes} bytes of a deflate stream")]
     Memory {
@@ -38,7 +46,8 @@ pub enum InflateError {
     },
 }
 
-/// What the deflate stream at `at` of `origin` holds: exactly `plain_bytes`. Gives its own length too.
+/// What the deflate stream at `at` of `origin` holds: exactly `plain_bytes`. Gives its own length too, which is at most
+/// `max_bytes`: a stream may be of any length and hold nothing.
 ///
 /// That many bytes are allocated at once: a caller that does not trust the number compares it
 /// with a limit first.
@@ -46,6 +55,7 @@ pub fn inflate(
     origin: &dyn ReadAt,
     at: u64,
     plain_bytes: u64,
+    max_bytes: u64,
 ) -> Result<(Vec<u8>, u64), InflateError> {
     let no_memory = InflateError::Memory { bytes: plain_bytes };
     let wrong_length = InflateError::Length { at, expected: plain_bytes };
@@ -70,6 +80,9 @@ pub fn inflate(
         let status = status.map_err(|_| InflateError::Invalid { at })?;
         if inflater.total_out() > plain_bytes {
             return Err(wrong_length);
+        }
+        if inflater.total_in() > max_bytes {
+            return Err(InflateError::TooLong { at, allowed: max_bytes });
         }
         if status == Status::StreamEnd {
             break;
@@ -105,11 +118,19 @@ mod tests {
             let origin = [b"before", &deflated(plain)[..], b"after"].concat();
             let length = plain.len() as u64;
             let compressed_bytes = origin.len() as u64 - 11;
-            assert_eq!(inflate(&origin, 6, length).unwrap(), (plain.to_vec(), compressed_bytes));
-            let error = inflate(&origin, 6, length + 1);
+            assert_eq!(
+                inflate(&origin, 6, length, compressed_bytes).unwrap(),
+                (plain.to_vec(), compressed_bytes)
+            );
+            let error = inflate(&origin, 6, length, compressed_bytes - 1);
+            assert!(matches!(error, Err(InflateError::TooLong { at: 6, .. })), "{error:?}");
+            let error = inflate(&origin, 6, length + 1, u64::MAX);
             assert!(matches!(error, Err(InflateError::Length { at: 6, .. })), "{error:?}");
             if let Some(less) = length.checked_sub(1) {
-                assert!(matches!(inflate(&origin, 6, less), Err(InflateError::Length { .. })));
+                assert!(matches!(
+                    inflate(&origin, 6, less, u64::MAX),
+                    Err(InflateError::Length { .. })
+                ));
             }
         }
     }
@@ -118,10 +139,10 @@ mod tests {
     fn what_is_no_stream_or_not_all_of_one_is_refused() {
         let stream = deflated(&b"some words ".repeat(1000));
         for cut in 0..stream.len() {
-            assert!(inflate(&stream[..cut].to_vec(), 0, 11_000).is_err(), "{cut}");
+            assert!(inflate(&stream[..cut].to_vec(), 0, 11_000, u64::MAX).is_err(), "{cut}");
         }
-        assert!(inflate(&vec![0xff; 100], 0, 10).is_err());
-        assert!(inflate(&stream, u64::MAX, 10).is_err());
-        assert!(inflate(&stream, 0, u64::MAX).is_err());
+        assert!(inflate(&vec![0xff; 100], 0, 10, u64::MAX).is_err());
+        assert!(inflate(&stream, u64::MAX, 10, u64::MAX).is_err());
+        assert!(inflate(&stream, 0, u64::MAX, u64::MAX).is_err());
     }
 }

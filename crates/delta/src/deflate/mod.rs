@@ -30,7 +30,7 @@ pub struct Analysed {
     pub corrections: Vec<u8>,
     /// Its length.
     pub compressed_bytes: usize,
-    /// What making it again takes: places that are looked at for matches.
+    /// What making it again takes, as [`recreate`] counts it.
     pub steps: u64,
 }
 
@@ -57,16 +57,23 @@ pub enum RecreateError {
         expected: u64,
     },
     /// It takes longer than it may.
-    #[error(
-        "more places are looked at for the matches of a deflate stream than the {allowed} that may be"
-    )]
+    #[error("making a deflate stream takes more than the {allowed} steps that it may")]
     Steps {
-        /// How many may be looked at.
+        /// [`Expected::max_steps`].
         allowed: u64,
     },
     /// The stream could not be written.
     #[error("a deflate stream cannot be written")]
     Write(#[source] io::Error),
+}
+
+/// What is known of a stream that [`recreate`] makes.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected {
+    /// Its length.
+    pub compressed_bytes: u64,
+    /// The most that making it may take.
+    pub max_steps: u64,
 }
 
 /// The engine: a compressor of zlib's family is predicted, by the first version of [`predict`].
@@ -84,8 +91,8 @@ pub fn analyse(compressed: &[u8], limits: &AnalyseLimits) -> Option<Analysed> {
     let Parsed { plain, tokens, compressed_bytes, .. } = parsed;
     drop(tokens);
     let mut check = Check { rest: &compressed[..compressed_bytes] };
-    let expected_bytes = compressed_bytes as u64;
-    let steps = recreate(&plain, &corrections, expected_bytes, u64::MAX, &mut check).ok()?;
+    let expected = Expected::of_length(compressed_bytes as u64);
+    let steps = recreate(&plain, &corrections, &expected, &mut check).ok()?;
     Some(Analysed { plain, corrections, compressed_bytes, steps })
 }
 
@@ -95,23 +102,27 @@ pub fn analyse_memory_bytes(limits: &AnalyseLimits) -> u64 {
     (limits.plain_bytes as u64).saturating_mul(10) + recreate_memory_bytes(u64::MAX)
 }
 
-/// Writes the deflate stream of `compressed_bytes` that holds `plain`, and gives how many places were looked at for
-/// matches; more than `max_steps` are an error.
+/// Writes the deflate stream that holds `plain`, and gives the steps that took: places that were looked at for matches,
+/// and 512 for each block.
 ///
 /// Whatever the corrections are, it ends: each block that is not as predicted uses some of them
 /// up, and no more is written than was announced.
 pub fn recreate(
     plain: &[u8],
     corrections: &[u8],
-    compressed_bytes: u64,
-    max_steps: u64,
+    expected: &Expected,
     out: &mut dyn Write,
 ) -> Result<u64, RecreateError> {
     match corrections.split_first() {
-        Some((&ENGINE, corrections)) => {
-            corrections::apply(plain, corrections, (compressed_bytes, max_steps), out)
-        }
+        Some((&ENGINE, corrections)) => corrections::apply(plain, corrections, expected, out),
         _ => Err(RecreateError::Corrections { what: "their engine is not known" }),
+    }
+}
+
+impl Expected {
+    /// A stream of so many bytes, however long making it takes.
+    pub fn of_length(compressed_bytes: u64) -> Self {
+        Self { compressed_bytes, max_steps: u64::MAX }
     }
 }
 

@@ -262,6 +262,7 @@ impl<'a> Predictor<'a> {
         let mut last_two = pair(&here[length - 1..], 0);
         let mut ends = &self.plain[length - 1..];
         loop {
+            chain -= 1;
             // Most candidates fail here: nothing longer can agree without these two.
             if pair(ends, candidate) == last_two {
                 let there = &self.plain[candidate as usize..][..here.len()];
@@ -276,7 +277,6 @@ impl<'a> Predictor<'a> {
                 }
             }
             let distance = u32::from(self.previous[candidate as usize % WINDOW_BYTES]);
-            chain -= 1;
             if chain == 0 || candidate <= limit + distance {
                 break;
             }

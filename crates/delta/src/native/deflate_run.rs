@@ -10,7 +10,8 @@ use super::streams::StreamId;
 use super::stretch::Stretch;
 use super::varint;
 use super::work::{MAX_INFLATED, TOO_MUCH};
-use crate::deflate::{self, InflateError, RecreateError};
+use crate::deflate::{self, Expected, InflateError, RecreateError};
+use crate::region::{self, Content, Deflate};
 
 impl FrameRun<'_> {
     /// Inflates a member of an origin; it is an origin then for the region that comes next.
@@ -22,19 +23,23 @@ impl FrameRun<'_> {
         if self.state.inflated.len() == MAX_INFLATED {
             return Err("too many members are inflated at once".into());
         }
-        self.state.work.take(plain_bytes)?;
+        self.state.work.begin(plain_bytes)?;
         let resident_bytes = plain_bytes.saturating_add(deflate::INFLATE_STATE_BYTES);
         self.state.resident.take(resident_bytes)?;
         self.note_use(origin);
-        self.note(|record| record.open(origin, at, plain_bytes))?;
-        let inflated = deflate::inflate(self.origin(origin)?, at, plain_bytes);
+        let max_bytes = self.state.work.left();
+        let inflated = deflate::inflate(self.origin(origin)?, at, plain_bytes, max_bytes);
         let (bytes, compressed_bytes) = inflated.map_err(|error| match error {
             InflateError::Read(source) => {
                 FrameError::Failed(DecodeError::Origin { origin, source })
             }
+            InflateError::TooLong { .. } => TOO_MUCH.into(),
             // The frame is whole, so it is the origin that is not what it was.
             _ => FrameError::Damaged,
         })?;
+        self.state.work.go_on(compressed_bytes)?;
+        let member = region::Inflated { origin, at, compressed_bytes, plain_bytes };
+        self.note(|record| record.open(member))?;
         // Nothing but the bytes stays.
         self.state.resident.give(deflate::INFLATE_STATE_BYTES);
         self.state.cursors.advance(at.wrapping_add(compressed_bytes), self.stretch.position);
@@ -50,7 +55,7 @@ impl FrameRun<'_> {
         }
         let compressed_bytes = self.length()?;
         let plain_bytes = self.number(StreamId::Lengths)?;
-        self.state.work.take(plain_bytes)?;
+        self.state.work.begin(plain_bytes)?;
         self.state.resident.take(plain_bytes)?;
         let length = usize::try_from(plain_bytes).map_err(|_| "a member is too large")?;
         let start = self.stretch.position;
@@ -68,14 +73,14 @@ impl FrameRun<'_> {
         self.first_pending = mine;
         self.drop_inflated(mine);
 
-        let made_by = self.compress(&plain, compressed_bytes)?;
+        let deflate = self.compress(&plain, compressed_bytes)?;
         self.state.resident.give(plain_bytes);
         let target = start..self.stretch.position;
-        self.note(|record| record.end_deflate(target, plain_bytes, made_by, mine))
+        self.note(|record| record.end_deflate(target, deflate, mine))
     }
 
-    /// Makes the stream of `plain`, and gives the corrections and the steps that it took.
-    fn compress(&mut self, plain: &[u8], compressed_bytes: u64) -> Step<(Vec<u8>, u64)> {
+    /// Makes the stream of `plain`, and gives how; of its content nothing is said.
+    fn compress(&mut self, plain: &[u8], compressed_bytes: u64) -> Step<Deflate> {
         let count = self.number(StreamId::Lengths)?;
         let resident_bytes =
             count.saturating_add(deflate::recreate_memory_bytes(plain.len() as u64));
@@ -83,8 +88,9 @@ impl FrameRun<'_> {
         let mut corrections = vec![0; usize::try_from(count).unwrap_or(0)];
         self.state.streams.bytes(StreamId::Corrections, self.bytes, &mut corrections)?;
         let max_steps = self.state.work.steps_left();
+        let expected = Expected { compressed_bytes, max_steps };
         let mut out = Bounded { run: self, left: compressed_bytes, error: None };
-        let made = deflate::recreate(plain, &corrections, compressed_bytes, max_steps, &mut out);
+        let made = deflate::recreate(plain, &corrections, &expected, &mut out);
         let (left, failed) = (out.left, out.error);
         let steps = match (failed, made) {
             (Some(error), _) => return Err(error),
@@ -95,7 +101,9 @@ impl FrameRun<'_> {
         };
         self.state.work.take_steps(steps)?;
         self.state.resident.give(resident_bytes);
-        Ok((corrections, steps))
+        let plain_bytes = plain.len() as u64;
+        let (inflated, content) = (Vec::new(), Content::default());
+        Ok(Deflate { plain_bytes, corrections, steps, inflated, content })
     }
 
     /// Takes away the inflated origins from number `first` on.

@@ -19,7 +19,12 @@ pub(super) struct Suspended {
 impl Emitter<'_> {
     /// Says that a member of an origin is inflated, for the region that comes next.
     pub(super) fn open(&mut self, member: &Inflated) -> Result {
-        let inflated = deflate::inflate(self.origin(member.origin), member.at, member.plain_bytes);
+        let inflated = deflate::inflate(
+            self.origin(member.origin),
+            member.at,
+            member.plain_bytes,
+            member.compressed_bytes,
+        );
         let (bytes, compressed_bytes) = inflated.map_err(EncodeError::Inflate)?;
         self.streams.raw(StreamId::Operations).push(OPEN);
         self.name_origin(member.origin);
@@ -37,7 +42,8 @@ impl Emitter<'_> {
         compressed_bytes: u64,
         plain_bytes: u64,
     ) -> Result<Suspended> {
-        let inflated = deflate::inflate(self.target(), self.position, plain_bytes);
+        let inflated =
+            deflate::inflate(self.target(), self.position, plain_bytes, compressed_bytes);
         let (plain, _) = inflated.map_err(EncodeError::Inflate)?;
         self.streams.raw(StreamId::Operations).push(DEFLATE);
         self.streams.put(StreamId::Lengths, compressed_bytes);

@@ -26,6 +26,7 @@ mod resident;
 mod streams;
 mod stretch;
 mod tar_header;
+mod timeline;
 mod work;
 mod x86_64;
 use crate::varint;
@@ -35,6 +36,7 @@ pub use encode::{EncodeError, EncodeOptions, EncodeReport, encode};
 pub use error::DecodeError;
 pub use header::{Limits, Needs, Origin, read_needs};
 pub use streams::Compression;
+pub use work::bounded;
 
 /// The version of the format that this code writes and the only one that it reads.
 pub const VERSION: u16 = 1;

@@ -76,10 +76,10 @@ impl Record {
         Ok(())
     }
 
-    pub(super) fn open(&mut self, origin: OriginId, at: u64, plain_bytes: u64) -> Result {
+    pub(super) fn open(&mut self, member: Inflated) -> Result {
         self.take(1)?;
-        let origin = self.number(origin);
-        self.opened.push(Inflated { origin, at, plain_bytes });
+        let origin = self.number(member.origin);
+        self.opened.push(Inflated { origin, ..member });
         Ok(())
     }
 
@@ -87,18 +87,18 @@ impl Record {
         self.stretches.push(Content::default());
     }
 
-    /// A member is made; it has the members that were opened from number `first` on.
+    /// A member is made: `deflate`, with what was noted of its content and the members that were opened from number
+    /// `first` on.
     pub(super) fn end_deflate(
         &mut self,
         target: Range<u64>,
-        plain_bytes: u64,
-        (corrections, steps): (Vec<u8>, u64),
+        deflate: Deflate,
         first: usize,
     ) -> Result {
-        self.take(1 + corrections.len() as u64 / ENTRY_BYTES)?;
+        self.take(1 + deflate.corrections.len() as u64 / ENTRY_BYTES)?;
         let content = self.stretches.pop().unwrap_or_default();
         let inflated = self.opened.split_off(first.min(self.opened.len()));
-        let deflate = Deflate { plain_bytes, corrections, steps, inflated, content };
+        let deflate = Deflate { inflated, content, ..deflate };
         let region = Region { target, transform: Transform::Deflate(deflate) };
         self.stretch().regions.push(region);
         Ok(())

@@ -5,6 +5,7 @@ use super::error::DecodeError;
 use super::frame_run::{FrameError, FrameRun, State, Step, origin_of};
 use super::operations::RightRun;
 use super::streams::{StreamId, StreamReaders};
+use super::work::EXECUTABLE_COVER;
 use super::{PIECE_BYTES, varint};
 use crate::cover::OriginId;
 use crate::read_at::ReadError;
@@ -33,45 +34,16 @@ pub(super) struct Executable {
 }
 
 impl FrameRun<'_> {
-    /// Begins an executable: reads which, and all covers of its map.
+    /// Begins an executable.
     pub(super) fn begin_executable(&mut self, has_unmapped: bool) -> Step {
-        let machine = u8::try_from(self.number(StreamId::RegionLengths)?);
-        let machine = machine.ok().and_then(Machine::of_id).ok_or("there is no such machine")?;
-        self.read_origin_number()?;
-        let origin = self.state.cursors.current();
-        let old_start = varint::unzigzag(self.state.cursors.end(), self.number(StreamId::Offsets)?);
-        let old_bytes = self.number(StreamId::RegionLengths)?;
-        let old_end = old_start.checked_add(old_bytes).ok_or("an executable is too large")?;
-        let region_bytes = self.number(StreamId::RegionLengths)?;
-        let room = if self.depth > 0 { self.stretch.left() } else { self.layer_left() };
-        if region_bytes == 0 || region_bytes > room {
-            return Err("an executable is empty or goes past the end".into());
-        }
-        self.state.work.take(old_bytes)?;
-        let parameter_bytes = self.number(StreamId::RegionLengths)?;
-        let cover_count = self.number(StreamId::RegionLengths)?;
-        // Each takes numbers of at least a byte: what is not there is not allocated for.
-        if cover_count > self.state.streams.left(StreamId::Lengths)
-            || parameter_bytes > self.state.streams.left(StreamId::Corrections)
-        {
-            return Err("a stream ends before its operations do".into());
-        }
-        let resident_bytes =
-            Predictor::memory_bytes(region_bytes, cover_count).saturating_add(parameter_bytes);
-        self.state.resident.take(resident_bytes)?;
-        let mut parameters = vec![0; usize::try_from(parameter_bytes).unwrap_or(0)];
-        self.state.streams.bytes(StreamId::Corrections, self.bytes, &mut parameters)?;
-        let covers = self.region_covers(cover_count)?;
-
+        let (references, region_bytes) = self.read_executable()?;
+        let resident_bytes = references.resident_bytes(region_bytes);
+        let (start, old_end, origin) =
+            (self.stretch.position, references.old.end, references.origin);
+        let end = start + region_bytes;
         self.note_use(origin);
-        let old = old_start..old_end;
-        let start = self.stretch.position;
-        self.note(|record| {
-            let (old, parameters, covers) = (old.clone(), parameters.clone(), covers.clone());
-            let unmapped = Vec::new();
-            let references = References { machine, origin, old, parameters, covers, unmapped };
-            record.executable(start..start + region_bytes, references)
-        })?;
+        self.note(|record| record.executable(start..end, references.clone()))?;
+        let References { machine, old, parameters, covers, .. } = references;
         let bytes = self.origin(origin)?;
         let begun = Predictor::new(machine, bytes, old, &parameters, covers, region_bytes);
         let predictor = begun.map_err(|error| match error {
@@ -81,7 +53,6 @@ impl FrameRun<'_> {
             // The frame is whole: the old file is not what it was, or the writer was at fault.
             _ => FrameError::Damaged,
         })?;
-        let end = start + region_bytes;
         self.state.executable = Some(Executable {
             predictor,
             origin,
@@ -95,6 +66,42 @@ impl FrameRun<'_> {
             run: None,
         });
         Ok(())
+    }
+
+    /// Which one it is, all covers of its map, and the length of the region. What it takes is counted.
+    fn read_executable(&mut self) -> Step<(References, u64)> {
+        let machine = u8::try_from(self.number(StreamId::RegionLengths)?);
+        let machine = machine.ok().and_then(Machine::of_id).ok_or("there is no such machine")?;
+        self.read_origin_number()?;
+        let origin = self.state.cursors.current();
+        let old_start = varint::unzigzag(self.state.cursors.end(), self.number(StreamId::Offsets)?);
+        let old_bytes = self.number(StreamId::RegionLengths)?;
+        let old_end = old_start.checked_add(old_bytes).ok_or("an executable is too large")?;
+        let region_bytes = self.number(StreamId::RegionLengths)?;
+        let room = if self.depth > 0 { self.stretch.left() } else { self.layer_left() };
+        if region_bytes == 0 || region_bytes > room {
+            return Err("an executable is empty or goes past the end".into());
+        }
+        self.state.work.begin(old_bytes)?;
+        let parameter_bytes = self.number(StreamId::RegionLengths)?;
+        let cover_count = self.number(StreamId::RegionLengths)?;
+        // Each takes numbers of at least a byte: what is not there is not allocated for.
+        let numbers = [StreamId::Lengths, StreamId::RegionLengths, StreamId::RegionOffsets];
+        let numbers = numbers.map(|id| self.state.streams.left(id)).into_iter().min();
+        if numbers.is_none_or(|numbers| cover_count > numbers)
+            || parameter_bytes > self.state.streams.left(StreamId::Corrections)
+        {
+            return Err("a stream ends before its operations do".into());
+        }
+        let resident_bytes =
+            Predictor::memory_bytes(region_bytes, cover_count).saturating_add(parameter_bytes);
+        self.state.resident.take(resident_bytes)?;
+        self.state.work.go_on(cover_count.saturating_mul(EXECUTABLE_COVER))?;
+        let mut parameters = vec![0; usize::try_from(parameter_bytes).unwrap_or(0)];
+        self.state.streams.bytes(StreamId::Corrections, self.bytes, &mut parameters)?;
+        let covers = self.region_covers(cover_count)?;
+        let (old, unmapped) = (old_start..old_end, Vec::new());
+        Ok((References { machine, origin, old, parameters, covers, unmapped }, region_bytes))
     }
 
     fn region_covers(&mut self, count: u64) -> Step<Vec<RegionCover>> {
@@ -172,6 +179,7 @@ impl FrameRun<'_> {
         let step = self.number(StreamId::RegionOffsets)?;
         let old = varint::unzigzag(executable.predictor.diagonal(target), step);
         let cover = RegionCover::new(target, old, length).ok_or(TOO_FAR)?;
+        self.state.work.go_on(EXECUTABLE_COVER)?;
         let begun = executable.predictor.begin_unmapped(cover);
         begun.map_err(|_| "the covers of an executable are not possible")?;
         (executable.literals, executable.run) = (None, None);

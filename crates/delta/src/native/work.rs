@@ -1,6 +1,8 @@
 //! The work of regions: what they read and make beside the layer itself. Without a bound a few bytes of a delta could
 //! ask for hours of it.
 
+use std::borrow::Cow;
+
 use crate::region::{Content, Deflate, Region, Transform};
 
 /// Regions of a layer may come to so many times its length, …
@@ -9,8 +11,10 @@ const PER_LAYER_BYTE: u64 = 64;
 const ALWAYS: u64 = 16 << 20;
 /// What an operation comes to besides its bytes.
 const OPERATION: u64 = 4 << 10;
-/// Places that are looked at for matches come to a byte together: what takes most in making a deflate stream.
-const STEPS_FOR_A_BYTE: u64 = 32;
+/// What a cover of an executable comes to, however short: around it the old file is searched for what has references there.
+pub(super) const EXECUTABLE_COVER: u64 = 512;
+/// So many steps of making a deflate stream come to a byte: they are what takes longest there.
+const STEPS_FOR_A_BYTE: u64 = 8;
 /// So many members of origins may be inflated at once.
 pub(super) const MAX_INFLATED: usize = 64;
 
@@ -28,44 +32,69 @@ impl Work {
     }
 
     /// Counts an operation that reads or makes so many bytes.
-    pub(super) fn take(&mut self, bytes: u64) -> Result<(), &'static str> {
-        self.take_counted(operation(bytes)).ok_or(TOO_MUCH)
+    pub(super) fn begin(&mut self, bytes: u64) -> Result<(), &'static str> {
+        self.take(operation(bytes)).ok_or(TOO_MUCH)
     }
 
-    /// Counts what making a deflate stream took beside that.
+    /// Counts further bytes of it.
+    pub(super) fn go_on(&mut self, bytes: u64) -> Result<(), &'static str> {
+        self.take(bytes).ok_or(TOO_MUCH)
+    }
+
+    /// Counts what making a deflate stream took.
     pub(super) fn take_steps(&mut self, steps: u64) -> Result<(), &'static str> {
-        self.take_counted(steps / STEPS_FOR_A_BYTE).ok_or(TOO_MUCH)
+        self.take(steps / STEPS_FOR_A_BYTE).ok_or(TOO_MUCH)
     }
 
-    /// How many steps may be taken.
+    /// How many bytes may still be read or made.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// How many steps may still be taken.
     pub(super) fn steps_left(&self) -> u64 {
         self.left.saturating_mul(STEPS_FOR_A_BYTE).saturating_add(STEPS_FOR_A_BYTE - 1)
     }
 
-    fn take_counted(&mut self, work: u64) -> Option<()> {
+    fn take(&mut self, work: u64) -> Option<()> {
         self.left = self.left.checked_sub(work)?;
         Some(())
     }
 }
 
-/// Leaves out regions that a decoder would refuse: what they make is said as it is. Those that come first stay.
-pub(super) fn leave_out_excess(content: &mut Content, layer_bytes: u64) {
+/// The same without the regions that a decoder of a layer of so many bytes would refuse: what they make is said as it is
+/// then. In the order of the target each stays that does not go beyond the bound with those that stayed before it.
+pub fn bounded(content: &Content, layer_bytes: u64) -> Cow<'_, Content> {
     let mut work = Work::of_layer(layer_bytes);
-    content.regions.retain(|region| {
-        inflated_at_once(region) <= MAX_INFLATED && work.take_counted(work_of(region)).is_some()
-    });
+    let mut stays = |region: &Region| {
+        inflated_at_once(region) <= MAX_INFLATED && work.take(work_of(region)).is_some()
+    };
+    let stay: Vec<bool> = content.regions.iter().map(&mut stays).collect();
+    if !stay.contains(&false) {
+        return Cow::Borrowed(content);
+    }
+    let mut content = content.clone();
+    let mut stay = stay.into_iter();
+    content.regions.retain(|_| stay.next().unwrap_or(false));
+    Cow::Owned(content)
 }
 
 /// What a region comes to, those within it counted.
 fn work_of(region: &Region) -> u64 {
     match &region.transform {
-        Transform::References(references) => operation(references.old.end - references.old.start),
+        Transform::References(references) => {
+            let covers = references.cover_count().saturating_mul(EXECUTABLE_COVER);
+            operation(references.old.end - references.old.start).saturating_add(covers)
+        }
         Transform::Deflate(deflate) => work_of_deflate(deflate),
     }
 }
 
 fn work_of_deflate(deflate: &Deflate) -> u64 {
-    let opened = deflate.inflated.iter().map(|member| operation(member.plain_bytes));
+    let opened = deflate
+        .inflated
+        .iter()
+        .map(|member| operation(member.plain_bytes.saturating_add(member.compressed_bytes)));
     let within = deflate.content.regions.iter().map(work_of);
     let made = operation(deflate.plain_bytes).saturating_add(deflate.steps / STEPS_FOR_A_BYTE);
     opened.chain(within).fold(made, u64::saturating_add)
@@ -93,9 +122,9 @@ mod tests {
     };
     use super::*;
     use crate::cover::OriginId;
-    use crate::deflate::{AnalyseLimits, analyse, recreate};
+    use crate::deflate::{AnalyseLimits, Expected, analyse, recreate};
     use crate::read_at::ReadAt;
-    use crate::references::Machine;
+    use crate::references::{Machine, RegionCover};
     use crate::region::{Inflated, References};
 
     const OPTIONS: EncodeOptions = EncodeOptions {
@@ -174,6 +203,37 @@ mod tests {
         assert_eq!(apply(&delta, &old).unwrap().1.regions, content.regions);
     }
 
+    const EMPTY: Inflated =
+        Inflated { origin: OriginId(0), at: 0, compressed_bytes: 2, plain_bytes: 0 };
+
+    #[test]
+    fn covers_of_executables_are_refused_that_are_too_many() {
+        let (new, old_bytes) = (vec![7; 40_000], 1000);
+        let (old, content) = bytes_of_modules(old_bytes, 1);
+        let limit = ALWAYS + 64 * new.len() as u64;
+        let most = (limit - old_bytes as u64 - 4096) / 512;
+        for (count, is_refused) in [(most, false), (most + 1, true)] {
+            let covers = (0..u32::try_from(count).unwrap()).map(|at| {
+                let old = at % 900;
+                RegionCover { target: at, old, length: 1 }
+            });
+            let covers: Vec<_> = covers.collect();
+            for (covers, unmapped) in [(covers.clone(), Vec::new()), (Vec::new(), covers)] {
+                let mut content = content.clone();
+                content.regions[0].target = 0..new.len() as u64;
+                if let Transform::References(references) = &mut content.regions[0].transform {
+                    (references.covers, references.unmapped) = (covers, unmapped);
+                }
+                assert_eq!(bounded(&content, new.len() as u64).regions.is_empty(), is_refused);
+                let delta = hostile(&old, &new, content);
+                match is_refused {
+                    true => assert_eq!(refused_for(&delta, &old), TOO_MUCH),
+                    false => assert!(apply(&delta, &old).unwrap().0 == new),
+                }
+            }
+        }
+    }
+
     /// A stream of one stored block, and an empty one before it that is inflated so often.
     fn deflate_region(inflated: usize, plain: &[u8]) -> (Vec<u8>, Vec<u8>, Region) {
         let old = vec![3, 0];
@@ -184,7 +244,7 @@ mod tests {
             plain_bytes: analysed.plain.len() as u64,
             corrections: analysed.corrections,
             steps: analysed.steps,
-            inflated: vec![Inflated { origin: OriginId(0), at: 0, plain_bytes: 0 }; inflated],
+            inflated: vec![EMPTY; inflated],
             content: Content::default(),
         };
         let region =
@@ -200,11 +260,35 @@ mod tests {
         assert_eq!((made, said.regions), (new, content.regions));
 
         let (old, new, region) = deflate_region(MAX_INFLATED + 1, b"what it holds");
-        let mut content = Content { regions: vec![region], ..Content::default() };
+        let content = Content { regions: vec![region], ..Content::default() };
         let delta = hostile(&old, &new, content.clone());
         assert!(refused_for(&delta, &old).contains("inflated at once"));
-        leave_out_excess(&mut content, 1 << 30);
-        assert_eq!(content.regions, []);
+        assert_eq!(bounded(&content, 1 << 30).regions, []);
+    }
+
+    /// A stream may be of any length and hold nothing.
+    #[test]
+    fn long_streams_of_nothing_are_refused() {
+        let (_, new, region) = deflate_region(1, b"what it holds");
+        let limit = ALWAYS + 64 * new.len() as u64;
+        let rest = work_of(&region) - EMPTY.compressed_bytes;
+        for (excess, is_refused) in [(0, false), (5, true)] {
+            // Empty stored blocks, the last of which is another.
+            let blocks = (limit - rest).div_ceil(5) - 1 + excess / 5;
+            let mut old = [0, 0, 0, 0xff, 0xff].repeat(usize::try_from(blocks - 1).unwrap());
+            old.extend([1, 0, 0, 0xff, 0xff]);
+            let mut region = region.clone();
+            if let Transform::Deflate(deflate) = &mut region.transform {
+                deflate.inflated[0].compressed_bytes = old.len() as u64;
+            }
+            let content = Content { regions: vec![region], ..Content::default() };
+            assert_eq!(bounded(&content, new.len() as u64).regions.is_empty(), is_refused);
+            let delta = hostile(&old, &new, content.clone());
+            match is_refused {
+                true => assert_eq!(refused_for(&delta, &old), TOO_MUCH),
+                false => assert_eq!(apply(&delta, &old).unwrap(), (new.clone(), content)),
+            }
+        }
     }
 
     /// Two letters in no order: hundreds of places are looked at for each.
@@ -219,11 +303,15 @@ mod tests {
         // Just as zlib does by level 9, whose length only shows then.
         let corrections = vec![1, 9, 8];
         let mut stream = Vec::new();
-        recreate(&plain, &corrections, 1 << 20, u64::MAX, &mut stream).unwrap_err();
+        recreate(&plain, &corrections, &Expected::of_length(1 << 20), &mut stream).unwrap_err();
         let length = stream.len() as u64;
-        let steps = recreate(&plain, &corrections, length, u64::MAX, &mut io::sink()).unwrap();
-        assert!(recreate(&plain, &corrections, length, steps, &mut io::sink()).is_ok());
-        assert!(recreate(&plain, &corrections, length, steps - 1, &mut io::sink()).is_err());
+        let expected = Expected::of_length(length);
+        let steps = recreate(&plain, &corrections, &expected, &mut io::sink()).unwrap();
+        for (max_steps, is_enough) in [(steps, true), (steps - 1, false)] {
+            let expected = Expected { max_steps, ..expected };
+            let made = recreate(&plain, &corrections, &expected, &mut io::sink());
+            assert_eq!(made.is_ok(), is_enough);
+        }
 
         let deflate = Deflate {
             plain_bytes: plain.len() as u64,
@@ -236,7 +324,7 @@ mod tests {
         let target = 200..200 + length;
         let region = Region { target, transform: Transform::Deflate(deflate) };
         let work = work_of(&region);
-        assert_eq!(work, 50_000 + 4096 + steps / 32);
+        assert_eq!(work, 50_000 + 4096 + steps / 8);
 
         // Modules before it leave just enough for it, or one less: still more than it takes without its steps.
         let fit = (ALWAYS + 64 * new.len() as u64 - work) / 104_096;
@@ -248,8 +336,7 @@ mod tests {
                 true => assert_eq!(refused_for(&delta, &old), TOO_MUCH),
                 false => assert!(apply(&delta, &old).unwrap().0 == new),
             }
-            leave_out_excess(&mut content, new.len() as u64);
-            assert_eq!(content.regions.len() as u64, fit + 1);
+            assert_eq!(bounded(&content, new.len() as u64).regions.len() as u64, fit + 1);
         }
     }
 
@@ -262,7 +349,7 @@ mod tests {
         deflate.content.regions.push(inner);
         deflate.steps = 100;
         let region = Region { transform: Transform::Deflate(deflate), ..outer };
-        assert_eq!(work_of(&region), 1000 + 500 + 7 * 4096 + 3);
+        assert_eq!(work_of(&region), 1000 + 500 + 5 * 2 + 7 * 4096 + 12 + 64);
         assert_eq!(inflated_at_once(&region), 5);
     }
 }

@@ -79,7 +79,7 @@ impl Checkpoints {
                 break;
             }
             // References stand in the first bytes of a record, within the margin of the window.
-            if record.at + HEAD_BYTES <= range.start {
+            if record.is_end_mark() || record.at + HEAD_BYTES <= range.start {
                 continue;
             }
             let mut put = |site: Site| {
@@ -245,6 +245,13 @@ struct Record {
     end: u64,
 }
 
+impl Record {
+    /// Where the records of one object file end, or all: a length of 0, and no contents.
+    fn is_end_mark(&self) -> bool {
+        self.end - self.at == 4
+    }
+}
+
 /// Goes from record to record.
 struct Records<'a> {
     ahead: Ahead<'a>,
@@ -256,23 +263,21 @@ impl<'a> Records<'a> {
         Self { ahead: Ahead::new(origin, old, area.range.end), at }
     }
 
-    /// The next record with contents; none after one that is not possible.
+    /// The next record; none after one that is not possible.
     fn next(&mut self) -> Result<Option<Record>, ReadError> {
-        while self.at + 8 <= self.ahead.end() {
-            let length = self.ahead.reach(self.at, 4)?.and_then(|window| window.u32(self.at));
-            let Some(length) = length else { return Ok(None) };
-            let record = Record { at: self.at, end: self.at + 4 + u64::from(length) };
-            if length == 0 {
-                // An end mark: that of one object file, or the last.
-                self.at += 4;
-                continue;
-            }
-            if length < 4 || record.end > self.ahead.end() {
-                return Ok(None);
-            }
-            self.at = record.end;
-            return Ok(Some(record));
+        if self.at + 8 > self.ahead.end() {
+            return Ok(None);
         }
-        Ok(None)
+        let length = self.ahead.reach(self.at, 4)?.and_then(|window| window.u32(self.at));
+        let record =
+            length.map(|length| Record { at: self.at, end: self.at + 4 + u64::from(length) });
+        let is_possible = |record: &Record| {
+            record.is_end_mark() || (record.end >= record.at + 8 && record.end <= self.ahead.end())
+        };
+        let record = record.filter(is_possible);
+        if let Some(record) = &record {
+            self.at = record.end;
+        }
+        Ok(record)
     }
 }

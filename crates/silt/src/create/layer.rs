@@ -9,7 +9,7 @@ use delta::OriginId;
 use delta::by_file::{FileIndex, MatchOptions, match_layer};
 use delta::exact::{ExactOptions, encode_exact};
 use delta::librsync::{self, ApplyLimits};
-use delta::native::{LayerDecoder, Limits, Origin, encode};
+use delta::native::{LayerDecoder, Limits, Origin, bounded, encode};
 use delta::read_at::{Concat, ReadAround, ReadAt};
 use delta::region::Content;
 use tarball::{DiffId, Digester};
@@ -219,6 +219,7 @@ impl<'a> Maker<'a> {
         level: Level,
         report: &mut LayerReport,
     ) -> Result<(), CreateError> {
+        let matched = &*bounded(matched, target.size());
         let compression = compression_of(self.options, level, matched, target.size());
         let options = encode_options(self.options, compression);
         let digest = *target.diff_id.0.as_bytes();

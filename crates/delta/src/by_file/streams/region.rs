@@ -75,8 +75,9 @@ impl FileMatch<'_> {
         old: Option<(Old<'_>, &Stream)>,
     ) -> Result<Option<MadeContent>, MatchError> {
         let Some((old, like)) = old else { return Ok(Some(literal_content(plain))) };
-        let bytes = match inflate(old.bytes, like.range.start, like.plain_bytes) {
-            Ok((bytes, _)) => bytes,
+        let inflated = inflate(old.bytes, like.range.start, like.plain_bytes, u64::MAX);
+        let (bytes, compressed_bytes) = match inflated {
+            Ok(inflated) => inflated,
             Err(InflateError::Read(error)) => return Err(old.error(error)),
             Err(_) => return Ok(None),
         };
@@ -91,7 +92,8 @@ impl FileMatch<'_> {
             return Ok(Some(literal_content(plain)));
         }
         let at = old.at + like.range.start;
-        let inflated = Inflated { origin: old.origin, at, plain_bytes: like.plain_bytes };
+        let plain_bytes = like.plain_bytes;
+        let inflated = Inflated { origin: old.origin, at, compressed_bytes, plain_bytes };
         Ok(Some((Content { covers, headers: Vec::new(), regions }, vec![inflated], cost)))
     }
 }

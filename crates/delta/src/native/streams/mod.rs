@@ -24,7 +24,7 @@ type Result<T = ()> = std::result::Result<T, &'static str>;
 pub(super) enum StreamId {
     /// One byte for each operation.
     Operations = 0,
-    /// Lengths of covers and literals.
+    /// Lengths of covers and literals, those of executables too.
     Lengths = 1,
     /// Where covers start in their origins, and changes of the origin.
     Offsets = 2,
@@ -38,9 +38,9 @@ pub(super) enum StreamId {
     Headers = 6,
     /// How deflate streams depart from the predicted, and parameters of executables.
     Corrections = 7,
-    /// Lengths of the covers of executables, and of what lies between them.
+    /// What lies between the covers of executables, and lengths that begin one.
     RegionLengths = 8,
-    /// Where the covers of executables start.
+    /// Where the covers of executables start, from the diagonal of the last one.
     RegionOffsets = 9,
     /// References that are predicted rightly between two that are not.
     ResidualGaps = 10,

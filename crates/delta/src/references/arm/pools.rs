@@ -122,7 +122,7 @@ impl Block {
         let mut table_at = None;
         for (at, address, word) in words(window, area, before) {
             if table_at == Some(at) && is_code(word) {
-                self.put_first(at, 0);
+                self.put(at, 0);
                 table_at = Some(at + 4);
                 continue;
             }
@@ -130,7 +130,7 @@ impl Block {
                 table_at = Some(at + a32::AHEAD);
             }
             if let Some((load, _)) = load(word, address) {
-                self.put_first(at + load.distance, 0);
+                self.put(at + load.distance, 0);
             }
         }
     }
@@ -148,7 +148,7 @@ impl Block {
             if let Some((load, is_a32)) = word.and_then(|word| load(word, address))
                 && let Some(base) = uses.base(load.register, is_a32, at, area)
             {
-                self.put_first(at + load.distance, base);
+                self.put(at + load.distance, base);
             }
             if let Some(word) = word.filter(|_| address & 3 == 0) {
                 a32::adds_pc_to(word).for_each(|register| uses.a32[register] = at);
@@ -169,12 +169,11 @@ impl Block {
         (base != NONE).then_some(base.into())
     }
 
-    /// Marks a word, of which no load before this one is known.
-    fn put_first(&mut self, at: u64, base: u64) {
+    /// Says what is added to a word. What is said last stays: its first load is gone through last, and 0 is the same
+    /// whoever says it.
+    fn put(&mut self, at: u64, base: u64) {
         let number = self.number(at);
-        let known = number.and_then(|number| self.bases.get_mut(number));
-        // An address that cannot be told from none never counts.
-        if let Some(known) = known.filter(|_| low_word(base) != NONE) {
+        if let Some(known) = number.and_then(|number| self.bases.get_mut(number)) {
             *known = low_word(base);
         }
     }
