@@ -102,11 +102,13 @@ impl<'a> FileIndex<'a> {
 
     /// Memory that it takes, in bytes: the same number on all machines, so that they make the same deltas.
     pub(super) fn memory_bytes(&self) -> u64 {
-        let sketches = self.sketches.lock().unwrap_or_else(PoisonError::into_inner).len() as u64;
+        let sketches = self.sketches.lock().unwrap_or_else(PoisonError::into_inner);
+        let lengths = sketches.values().map(|sketch| sketch.numbers().len());
+        let sketches: u64 = lengths.map(Sketch::memory_bytes).sum();
         let maps: u64 = self.maps.iter().map(TarMap::memory_bytes).sum();
         let tables = 32 * self.by_content.len() + 16 * (self.by_path.len() + self.by_name.len());
         let blocks = self.blocks.get().and_then(Option::as_ref).map_or(0, BlockIndex::memory_bytes);
-        maps + tables + Sketch::MEMORY_BYTES * sketches + blocks
+        maps + tables + sketches + blocks
     }
 
     fn may_be_wanted(&self, member: &Member) -> bool {

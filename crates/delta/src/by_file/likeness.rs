@@ -3,12 +3,10 @@
 //! Files of the layer itself that come before count as old ones: two programs of one release are often
 //! more like one another than like what they were before.
 
-use std::collections::HashMap;
-
 use rayon::prelude::*;
 
 use super::index::FileRef;
-use super::sketch::{SKETCH_LENGTH, Sketch};
+use super::sketch::{MAX_LENGTH, MIN_LENGTH, Share, Sketch, sketch_length};
 use super::{Aim, Choice, Counterpart, MatchOptions, Sides};
 use crate::block_match::MatchError;
 use crate::cover::OriginId;
@@ -18,21 +16,24 @@ use crate::tar_map::Member;
 
 /// Smaller files gain nothing more.
 const MIN_FILE_BYTES: u64 = 4 << 10;
-/// What a file takes here: its sketch, twice where it is kept, and the list of its numbers.
-const FILE_BYTES: u64 = 2 * Sketch::MEMORY_BYTES + (8 * SKETCH_LENGTH) as u64;
 /// A number that more files have says nothing.
-const MAX_FILES_PER_NUMBER: usize = 32;
+const MAX_FILES_PER_NUMBER: usize = 128;
 /// Less is no likeness.
-const MIN_IN_COMMON: usize = SKETCH_LENGTH / 8;
-/// What has the path or the name is the better guess unless another file has so many more in common: one or
-/// two are chance, and a large file with a wrong counterpart costs much.
-const MIN_ADVANTAGE: usize = SKETCH_LENGTH / 16;
+const MIN_SHARE: u32 = Share::WHOLE / 8;
+/// What has the path or the name is the better guess unless another file has so much more: one or
+/// two numbers are chance, and a large file with a wrong counterpart costs much.
+const MIN_ADVANTAGE: u32 = Share::WHOLE / 16;
 /// The same of smaller files, for which it is as costly to say that they come from elsewhere as what differs.
-const MIN_ADVANTAGE_SMALL: usize = SKETCH_LENGTH / 4;
+const MIN_ADVANTAGE_SMALL: u32 = Share::WHOLE / 4;
 const SMALL_FILE_BYTES: u64 = 64 << 10;
 
-/// Files that have so many in common differ in some bytes alone.
-const NEARLY_THE_SAME: usize = SKETCH_LENGTH / 8 * 7;
+/// Of so many numbers a small share is no chance: then half as much again as another has is enough, …
+const SURE_NUMBERS: usize = 512;
+/// … if it is so much.
+const MIN_SURE_ADVANTAGE: u32 = Share::WHOLE / 128;
+
+/// Files that have so much in common differ in some bytes alone.
+const NEARLY_THE_SAME: u32 = Share::WHOLE / 8 * 7;
 
 /// Gives files another counterpart where their contents say so.
 pub(super) fn improve(
@@ -47,10 +48,9 @@ pub(super) fn improve(
     if wanted.is_empty() {
         return Ok(());
     }
-    let most = usize::try_from(options.memory_bytes / 8 / FILE_BYTES).unwrap_or(usize::MAX);
-    let files = candidates(sides, choices, most);
+    let (files, longest) = candidates(sides, choices, options.memory_bytes / 8);
     let sketches: Vec<Sketch> =
-        files.par_iter().map(|file| sides.sketch(*file)).collect::<Result<_, _>>()?;
+        files.par_iter().map(|file| sides.sketch(*file, longest)).collect::<Result<_, _>>()?;
     let index = Numbers::of(&sketches);
     let sketch_of = |file: FileRef| files.binary_search(&file).ok().map(|i| &sketches[i]);
     for member in wanted {
@@ -58,26 +58,33 @@ pub(super) fn improve(
         let Some(sketch) = sketch_of(new) else { continue };
         let choice = &mut choices[member as usize];
         let chosen = match choice.data {
-            Some(Counterpart::Like(old)) => sketch_of(old).map_or(0, |old| old.in_common(sketch)),
-            _ => 0,
+            Some(Counterpart::Like(old)) => {
+                Some(sketch_of(old).map_or(Share::default(), |old| sketch.share_in(old)))
+            }
+            _ => None,
         };
-        let Some((best, common)) = index.most_like(sketch, files.partition_point(|f| *f < new))
-        else {
-            continue;
-        };
-        let needed = match choice.data {
-            Some(_) => MIN_IN_COMMON.max(chosen + min_advantage(sides.size(new))),
-            None => MIN_IN_COMMON,
-        };
-        if common >= needed && sides.may_be_read(files[best], common)? {
+        let before = files.partition_point(|file| *file < new);
+        let Some((best, share)) = index.most_like(sketch, &sketches[..before]) else { continue };
+        if share.part >= needed(chosen, share, sides.size(new))
+            && sides.may_be_read(files[best], share)?
+        {
             choice.data = Some(Counterpart::Like(files[best]));
         }
     }
     Ok(())
 }
 
-fn min_advantage(size: u64) -> usize {
-    if size < SMALL_FILE_BYTES { MIN_ADVANTAGE_SMALL } else { MIN_ADVANTAGE }
+/// What share of a file of `size` bytes another must have to be its counterpart, where the one by path or name has
+/// `chosen`.
+fn needed(chosen: Option<Share>, share: Share, size: u64) -> u32 {
+    let advantage = if size < SMALL_FILE_BYTES { MIN_ADVANTAGE_SMALL } else { MIN_ADVANTAGE };
+    let needed = MIN_SHARE.max(chosen.map_or(0, |chosen| chosen.part + advantage));
+    let sure = Share { part: 0, of_numbers: SURE_NUMBERS };
+    let chosen = chosen.unwrap_or(sure);
+    match share.of_numbers.min(chosen.of_numbers) {
+        SURE_NUMBERS.. => needed.min((chosen.part / 2 * 3).max(chosen.part + MIN_SURE_ADVANTAGE)),
+        _ => needed,
+    }
 }
 
 /// The files of the target whose contents are not found elsewhere.
@@ -93,9 +100,13 @@ fn is_large_file(member: &Member) -> bool {
     member.is_file() && member.data.end - member.data.start >= MIN_FILE_BYTES
 }
 
-/// The files that may be counterparts, in order, those of the layer itself last. What came over
-/// unchanged is the ancestor of nothing else. Of too many, the largest ones.
-fn candidates(sides: &Sides<'_, '_>, choices: &[Choice], most: usize) -> Vec<FileRef> {
+/// The files that may be counterparts, in order, those of the layer itself last, and how long sketches may be so that
+/// they fit `memory_bytes`. What came over unchanged is the ancestor of nothing else. Of too many, the largest ones.
+fn candidates(
+    sides: &Sides<'_, '_>,
+    choices: &[Choice],
+    memory_bytes: u64,
+) -> (Vec<FileRef>, usize) {
     let mut same: Vec<FileRef> = choices
         .iter()
         .filter_map(|choice| match choice.data {
@@ -111,12 +122,23 @@ fn candidates(sides: &Sides<'_, '_>, choices: &[Choice], most: usize) -> Vec<Fil
         let refs = large.map(|(member, _)| FileRef { origin, member });
         files.extend(refs.filter(|file| same.binary_search(file).is_err()));
     }
+    let long: u64 = files.iter().map(|file| file_bytes(sides.size(*file), MAX_LENGTH)).sum();
+    if long <= memory_bytes {
+        return (files, MAX_LENGTH);
+    }
+    let most = usize::try_from(memory_bytes / file_bytes(0, MIN_LENGTH)).unwrap_or(usize::MAX);
     if files.len() > most {
         files.sort_by_key(|file| std::cmp::Reverse(sides.size(*file)));
         files.truncate(most);
         files.sort_unstable();
     }
-    files
+    (files, MIN_LENGTH)
+}
+
+/// What a file of `size` bytes takes here: its sketch, twice where it is kept, and the list of its numbers.
+fn file_bytes(size: u64, longest: usize) -> u64 {
+    let length = sketch_length(size, longest);
+    2 * Sketch::memory_bytes(length) + 8 * length as u64
 }
 
 /// Each number with the sketch that has it, in order.
@@ -139,16 +161,18 @@ impl Numbers {
         if files.len() > MAX_FILES_PER_NUMBER { &[] } else { files }
     }
 
-    /// The sketch before `end` that has the most in common, and how much. Of equals, the last one.
-    fn most_like(&self, sketch: &Sketch, end: usize) -> Option<(usize, usize)> {
-        let mut counts: HashMap<usize, usize> = HashMap::new();
+    /// The one of `sketches` whose file has the largest share of that of `sketch`. Of equals, the last one.
+    fn most_like(&self, sketch: &Sketch, sketches: &[Sketch]) -> Option<(usize, Share)> {
+        let mut counts = vec![0; sketches.len()];
         for number in sketch.numbers() {
             let files = self.files(*number).iter().map(|(_, file)| *file as usize);
-            for file in files.filter(|file| *file < end) {
-                *counts.entry(file).or_default() += 1;
+            for file in files.filter(|file| *file < sketches.len()) {
+                counts[file] += 1;
             }
         }
-        counts.into_iter().max_by_key(|(file, count)| (*count, *file))
+        let found = counts.into_iter().enumerate().filter(|(_, count)| *count > 0);
+        let shares = found.map(|(file, count)| (sketch.share_of(&sketches[file], count), file));
+        shares.max_by_key(|(share, file)| (share.part, *file)).map(|(share, file)| (file, share))
     }
 }
 
@@ -158,10 +182,10 @@ impl Sides<'_, '_> {
         data.end - data.start
     }
 
-    fn sketch(&self, file: FileRef) -> Result<Sketch, MatchError> {
+    fn sketch(&self, file: FileRef, longest: usize) -> Result<Sketch, MatchError> {
         let make = || {
             let (origin, data) = (self.origin(file.origin), &self.member(file).data);
-            let sketch = Sketch::of(origin, data);
+            let sketch = Sketch::of(origin, data, sketch_length(self.size(file), longest));
             sketch.map_err(|source| MatchError::Origin { origin: OriginId(file.origin), source })
         };
         match file.origin == self.itself() {
@@ -172,11 +196,48 @@ impl Sides<'_, '_> {
 
     /// Whether a file can be a counterpart. One of the layer itself is compared as it is, compressed
     /// streams or not, since a region of those lies within a frame: then it must be nearly the same.
-    fn may_be_read(&self, file: FileRef, common: usize) -> Result<bool, MatchError> {
-        if file.origin != self.itself() || common >= NEARLY_THE_SAME {
+    fn may_be_read(&self, file: FileRef, share: Share) -> Result<bool, MatchError> {
+        if file.origin != self.itself() || share.part >= NEARLY_THE_SAME {
             return Ok(true);
         }
         let magic = super::pairs::magic(self.target, &self.member(file).data)?;
         Ok(!magic.is_some_and(may_hold_streams))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share(hundredths: u32, of_numbers: usize) -> Share {
+        Share { part: Share::WHOLE / 100 * hundredths, of_numbers }
+    }
+
+    #[test]
+    fn of_many_numbers_a_small_share_is_enough() {
+        let is_taken =
+            |new: Share, chosen: Option<Share>, size| new.part >= needed(chosen, new, size);
+        for (new, chosen, size, expected) in [
+            // By few numbers it takes an eighth, and a sixteenth more than the file of the path has, …
+            (share(12, 64), None, 1 << 20, false),
+            (share(13, 64), None, 1 << 20, true),
+            (share(13, 64), Some(share(10, 64)), 1 << 20, false),
+            (share(13, 64), Some(share(6, 64)), 1 << 20, true),
+            (share(13, 64), Some(share(6, 2048)), 1 << 20, true),
+            // … or a fourth more if they are small;
+            (share(40, 64), Some(share(20, 64)), 1 << 15, false),
+            (share(46, 64), Some(share(20, 64)), 1 << 15, true),
+            // by many half as much again is enough, but not so little that it is chance.
+            (share(5, 2048), Some(share(4, 2048)), 1 << 20, false),
+            (share(6, 2048), Some(share(4, 2048)), 1 << 20, true),
+            (share(6, 2048), Some(share(4, 64)), 1 << 20, false),
+            (share(0, 2048), Some(share(0, 2048)), 1 << 20, false),
+            (share(1, 2048), Some(share(0, 2048)), 1 << 20, true),
+            (share(1, 2048), None, 1 << 20, true),
+            (share(50, 2048), Some(share(46, 2048)), 1 << 20, false),
+            (share(53, 2048), Some(share(46, 2048)), 1 << 20, true),
+        ] {
+            assert_eq!(is_taken(new, chosen, size), expected, "{new:?} {chosen:?} {size}");
+        }
     }
 }
